@@ -1,0 +1,13 @@
+"""Delays of retries: exponential with full jitter.
+
+Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 (full jitter).
+"""
+
+import random
+from datetime import timedelta
+
+
+def delay(tries: int, *, base: timedelta, cap: timedelta, rng: random.Random) -> timedelta:
+    """How long to wait after the `tries`-th failure (from 1): uniform in (0, min(cap, base × 2^(tries-1)))."""
+    ceiling = min(cap, base * 2 ** min(tries - 1, 32))
+    return ceiling * rng.random()

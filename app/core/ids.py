@@ -1,0 +1,66 @@
+"""Ids: UUIDv7, so they sort by time, each kind a type of its own, prefixed on the wire.
+
+The wire form is the prefix and 26 digits of Crockford's base 32, lower case:
+`job_01kb…`. Source: RFC 9562 section 5.7 (UUIDv7); the alphabet is Crockford's.
+"""
+
+from typing import Final, NewType
+from uuid import UUID
+
+import uuid_utils.compat
+
+TenantId = NewType("TenantId", UUID)
+KeyId = NewType("KeyId", UUID)
+JobId = NewType("JobId", UUID)
+AttemptId = NewType("AttemptId", UUID)
+WorkerId = NewType("WorkerId", UUID)
+StepId = NewType("StepId", UUID)
+VersionId = NewType("VersionId", UUID)
+EventId = NewType("EventId", UUID)
+EndpointId = NewType("EndpointId", UUID)
+DeliveryId = NewType("DeliveryId", UUID)
+SecretId = NewType("SecretId", UUID)
+FileId = NewType("FileId", UUID)
+CollectionId = NewType("CollectionId", UUID)
+DocumentId = NewType("DocumentId", UUID)
+ChunkId = NewType("ChunkId", UUID)
+AccountId = NewType("AccountId", UUID)
+HoldId = NewType("HoldId", UUID)
+PriceId = NewType("PriceId", UUID)
+LineId = NewType("LineId", UUID)
+EntryId = NewType("EntryId", UUID)
+
+KINDS: Final = (
+    TenantId, KeyId, JobId, AttemptId, WorkerId, StepId, VersionId, EventId, EndpointId, DeliveryId,
+    SecretId, FileId, CollectionId, DocumentId, ChunkId, AccountId, HoldId, PriceId, LineId, EntryId,
+)  # fmt: skip
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUE: Final = {digit: value for value, digit in enumerate(_ALPHABET)}
+_DIGITS: Final = 26
+
+
+def new() -> UUID:
+    """A fresh UUIDv7. Wrap it in its kind: `JobId(ids.new())`."""
+    return uuid_utils.compat.uuid7()
+
+
+def wire(prefix: str, value: UUID) -> str:
+    """The public form: `wire("job", id)` gives `job_01…`."""
+    number = value.int
+    digits = [_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)]
+    return f"{prefix}_{''.join(digits)}"
+
+
+def parse(prefix: str, text: str) -> UUID | None:
+    """The id behind a public form, or None where the text is not one of this kind."""
+    head, _, digits = text.partition("_")
+    if head != prefix or len(digits) != _DIGITS or digits[0] > "7":
+        return None
+    number = 0
+    for digit in digits:
+        value = _VALUE.get(digit)
+        if value is None:
+            return None
+        number = number << 5 | value
+    return UUID(int=number)

@@ -1,0 +1,1 @@
+"""Alembic migrations: expand, backfill, contract. Run by the owner role, never by the processes."""

@@ -7,7 +7,14 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-APPEND_ONLY = ("audit_entry", "audit_link", "usage_line", "ledger_entry", "price", "workflow_version")
+APPEND_ONLY = (
+    "audit_entry",
+    "audit_link",
+    "usage_line",
+    "ledger_entry",
+    "price",
+    "workflow_version",
+)
 
 CLOCK = """
 CREATE FUNCTION app_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS

@@ -1,6 +1,7 @@
 """What every test may ask for: a database of its own, a tenant in it, a clock to move."""
 
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -42,19 +43,21 @@ def with_database(url: str, name: str, user: str | None = None) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
     """Superuser URL of the server that all tests share, or of one started for this process."""
     given = request.config.getoption("--postgres")
     if given:
         yield str(given)
         return
     from app.embedded import postgres as server  # noqa: PLC0415 - only where none is given
+    from app.embedded import states  # noqa: PLC0415
 
-    running = server.start(tmp_path_factory.mktemp("pg"))
+    # Not pytest's own folder: under root the server's user may not enter it.
+    folder = states.temporary()
+    running = server.start(folder / "pg")
     yield running.superuser_url
     running.stop()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

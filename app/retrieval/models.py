@@ -4,7 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -28,7 +35,10 @@ class Collection(Base):
 
 
 class Document(Base):
-    """One source text in a collection, by the tenant's name for it."""
+    """One source text in a collection, by the tenant's name for it.
+
+    `revision` counts what was uploaded under this name; `served` is the one that a search sees.
+    """
 
     __tablename__ = "document"
     __table_args__ = (
@@ -38,7 +48,9 @@ class Document(Base):
         ForeignKeyConstraint(["tenant", "file"], ["file.tenant", "file.id"]),
         ForeignKeyConstraint(["tenant", "job"], ["job.tenant", "job.id"]),
         CheckConstraint("state IN ('pending', 'ready', 'failed')", name="state_known"),
-        CheckConstraint("state <> 'ready' OR chunks > 0", name="ready_has_chunks"),
+        CheckConstraint(
+            "state <> 'ready' OR (chunks > 0 AND served = revision)", name="ready_is_served"
+        ),
         CheckConstraint("(error IS NOT NULL) = (state = 'failed')", name="fails_with_a_reason"),
         Index("document_of_file", "file"),
         Index("document_of_job", "job"),
@@ -54,20 +66,24 @@ class Document(Base):
     job: Mapped[JobId | None]  # the job that ingests it
     state: Mapped[str]
     error: Mapped[dict[str, Any] | None]
-    chunks: Mapped[int] = mapped_column(server_default="0")
+    revision: Mapped[int] = mapped_column(server_default="1")
+    served: Mapped[int | None]
+    chunks: Mapped[int] = mapped_column(server_default="0")  # of the revision served, as are tokens
     tokens: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
 
 
 class Chunk(Base):
-    """A passage: a piece of one section, small enough for a prompt."""
+    """A passage: a piece of one section of one revision, small enough for a prompt."""
 
     __tablename__ = "chunk"
     __table_args__ = (
-        ForeignKeyConstraint(["tenant", "document"], ["document.tenant", "document.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(
+            ["tenant", "document"], ["document.tenant", "document.id"], ondelete="CASCADE"
+        ),
         ForeignKeyConstraint(["tenant", "collection"], ["collection.tenant", "collection.id"]),
-        UniqueConstraint("document", "ordinal"),
+        UniqueConstraint("document", "revision", "ordinal"),
         Index("chunk_of_collection", "collection"),
         Index("chunk_words", "words", postgresql_using="gin"),
     )
@@ -76,6 +92,7 @@ class Chunk(Base):
     tenant: Mapped[TenantId]
     collection: Mapped[CollectionId]
     document: Mapped[DocumentId]
+    revision: Mapped[int]
     ordinal: Mapped[int]
     section: Mapped[str]  # the headings above it, joined by " › "
     body: Mapped[str]
@@ -83,5 +100,8 @@ class Chunk(Base):
     embedding: Mapped[Any] = mapped_column(HALFVEC(DIMENSIONS))
     words: Mapped[Any] = mapped_column(
         TSVECTOR,
-        Computed("setweight(to_tsvector('english', section), 'A') || setweight(to_tsvector('english', body), 'B')", persisted=True),
+        Computed(
+            "setweight(to_tsvector('english', section), 'A') || setweight(to_tsvector('english', body), 'B')",
+            persisted=True,
+        ),
     )

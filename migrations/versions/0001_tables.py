@@ -598,6 +598,8 @@ def upgrade() -> None:
         sa.Column("job", sa.Uuid(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("revision", sa.BigInteger(), server_default="1", nullable=False),
+        sa.Column("served", sa.BigInteger(), nullable=True),
         sa.Column("chunks", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -606,7 +608,8 @@ def upgrade() -> None:
             "(error IS NOT NULL) = (state = 'failed')", name=op.f("document_fails_with_a_reason")
         ),
         sa.CheckConstraint(
-            "state <> 'ready' OR chunks > 0", name=op.f("document_ready_has_chunks")
+            "state <> 'ready' OR (chunks > 0 AND served = revision)",
+            name=op.f("document_ready_is_served"),
         ),
         sa.CheckConstraint(
             "state IN ('pending', 'ready', 'failed')", name=op.f("document_state_known")
@@ -693,6 +696,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Uuid(), nullable=False),
         sa.Column("collection", sa.Uuid(), nullable=False),
         sa.Column("document", sa.Uuid(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("ordinal", sa.BigInteger(), nullable=False),
         sa.Column("section", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
@@ -719,7 +723,9 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("chunk_pkey")),
-        sa.UniqueConstraint("document", "ordinal", name=op.f("chunk_document_ordinal_key")),
+        sa.UniqueConstraint(
+            "document", "revision", "ordinal", name=op.f("chunk_document_revision_ordinal_key")
+        ),
     )
     op.create_index("chunk_of_collection", "chunk", ["collection"], unique=False)
     op.create_index("chunk_words", "chunk", ["words"], unique=False, postgresql_using="gin")

@@ -24,8 +24,12 @@ class Attempt(Base):
         CheckConstraint("state IN ('dispatched', 'running', 'ended')", name="state_known"),
         CheckConstraint("(ended_at IS NOT NULL) = (state = 'ended')", name="ends_once"),
         CheckConstraint("(outcome IS NOT NULL) = (state = 'ended')", name="ends_somehow"),
-        CheckConstraint("outcome IN (" + ", ".join(f"'{o}'" for o in OUTCOMES) + ")", name="outcome_known"),
-        CheckConstraint("(worker IS NOT NULL) = (claimed_at IS NOT NULL)", name="claimed_by_someone"),
+        CheckConstraint(
+            "outcome IN (" + ", ".join(f"'{o}'" for o in OUTCOMES) + ")", name="outcome_known"
+        ),
+        CheckConstraint(
+            "(worker IS NOT NULL) = (claimed_at IS NOT NULL)", name="claimed_by_someone"
+        ),
         CheckConstraint("state <> 'running' OR worker IS NOT NULL", name="run_by_someone"),
         # the reaper reads the head of this; heartbeats rewrite lease_until, and only open ones are in it
         Index("attempt_leased", "lease_until", postgresql_where="ended_at IS NULL"),

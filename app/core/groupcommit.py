@@ -21,7 +21,14 @@ Run = Callable[[psycopg.AsyncConnection[Any], Sequence[Item]], Awaitable[Sequenc
 LIMIT: Final = 256
 LIMIT_BYTES: Final = 4 * 1024 * 1024
 RESENDS: Final = 3  # after a lost connection; then the database counts as out of reach
-SETTINGS: Final = HOT | {"lock_timeout": "1s"}
+# A group joins a few dozen items to large tables by their keys. Statistics lag behind a burst, so the
+# plans that read or hash a whole table are taken off the list.
+SETTINGS: Final = HOT | {
+    "lock_timeout": "1s",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 # One bad item (SQLSTATE 22, 23), a deadlock or a lock held too long must not fail its neighbours.
 _SPLITTING: Final = (

@@ -1,1 +1,9 @@
-"""jobs."""
+"""The state machine: what a job is, which moves are legal, and the only code that makes them.
+
+states        lanes, states, the table of legal moves, the rule of each ending
+transitions   claim, end, note, dispatch, wake, expire, cancel, retry
+reads         one job, lists, events
+errors        JobFinished, JobNotRetryable
+
+Owns job, job_event; makes and ends rows of attempt with them, in the same statement.
+"""

@@ -18,24 +18,47 @@ class Job(Base):
     __table_args__ = (
         UniqueConstraint("tenant", "id"),
         ForeignKeyConstraint(["tenant", "key"], ["api_key.tenant", "api_key.id"]),
-        ForeignKeyConstraint(["tenant", "version"], ["workflow_version.tenant", "workflow_version.id"]),
+        ForeignKeyConstraint(
+            ["tenant", "version"], ["workflow_version.tenant", "workflow_version.id"]
+        ),
         CheckConstraint(f"state IN ({sql_list(STATES)})", name="state_known"),
-        CheckConstraint(f"(finished_at IS NOT NULL) = (state IN ({sql_list(TERMINAL)}))", name="ends_once"),
+        CheckConstraint(
+            f"(finished_at IS NOT NULL) = (state IN ({sql_list(TERMINAL)}))", name="ends_once"
+        ),
         CheckConstraint(f"waiting_for IN ({sql_list(WAITS)})", name="wait_known"),
-        CheckConstraint("(waiting_for IS NOT NULL) = (state = 'waiting')", name="waits_for_something"),
-        CheckConstraint("(current_attempt IS NOT NULL) = (state IN ('dispatched', 'running'))", name="attempt_is_current"),
+        CheckConstraint(
+            "(waiting_for IS NOT NULL) = (state = 'waiting')", name="waits_for_something"
+        ),
+        CheckConstraint(
+            "(current_attempt IS NOT NULL) = (state IN ('dispatched', 'running'))",
+            name="attempt_is_current",
+        ),
         CheckConstraint("state <> 'scheduled' OR wake_at IS NOT NULL", name="scheduled_for_a_time"),
-        CheckConstraint("started_at IS NOT NULL OR state NOT IN ('running', 'succeeded')", name="ran_before_it_ended"),
+        CheckConstraint(
+            "started_at IS NOT NULL OR state NOT IN ('running', 'succeeded')",
+            name="ran_before_it_ended",
+        ),
         CheckConstraint(f"lane IN ({sql_list(LANES)})", name="lane_known"),
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority_in_range"),
         CheckConstraint("max_cost_nanousd > 0", name="max_cost_positive"),
         CheckConstraint("max_attempts > 0", name="max_attempts_positive"),
         # dispatch.sql walks this a tenant at a time; rank = queued_at less the priority's head start.
         Index("job_queued", "lane", "tenant", "rank", "id", postgresql_where="state = 'queued'"),
-        Index("job_active", "lane", "tenant", postgresql_where="state IN ('dispatched', 'running')"),
+        Index(
+            "job_active", "lane", "tenant", postgresql_where="state IN ('dispatched', 'running')"
+        ),
         Index("job_waking", "wake_at", postgresql_where="state IN ('scheduled', 'waiting')"),
-        Index("job_wanting_money", "tenant", "rank", postgresql_where="state = 'waiting' AND waiting_for = 'budget'"),
-        Index("job_expiring", "deadline_at", postgresql_where="finished_at IS NULL AND deadline_at IS NOT NULL"),
+        Index(
+            "job_wanting_money",
+            "tenant",
+            "rank",
+            postgresql_where="state = 'waiting' AND waiting_for = 'budget'",
+        ),
+        Index(
+            "job_expiring",
+            "deadline_at",
+            postgresql_where="finished_at IS NULL AND deadline_at IS NOT NULL",
+        ),
         Index("job_by_key", "key"),
         Index("job_by_version", "version"),
     )

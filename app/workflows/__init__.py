@@ -1,1 +1,11 @@
-"""workflows."""
+"""Workflows as data: the language, immutable versions, the planner, the checkpoints of jobs.
+
+definitions   the language: parse, validate, predict
+expressions   JMESPath in values that begin with "="
+versions      push, find, release; the shipped workflows
+engine        plan: definition + recorded results → what to do next, pure
+checkpoints   record a step, load what is recorded
+errors        UnknownWorkflow, ExpressionFailed
+
+Owns workflow, workflow_version, step.
+"""

@@ -50,7 +50,14 @@ class Step(Base):
         ForeignKeyConstraint(["attempt"], ["attempt.id"]),
         CheckConstraint("state IN ('succeeded', 'failed')", name="state_known"),
         CheckConstraint("(error IS NOT NULL) = (state = 'failed')", name="fails_with_a_reason"),
-        Index("step_recorded", "job", "name", "item", unique=True, postgresql_where="state = 'succeeded'"),
+        Index(
+            "step_recorded",
+            "job",
+            "name",
+            "item",
+            unique=True,
+            postgresql_where="state = 'succeeded'",
+        ),
         Index("step_of_job", "job", "id"),
         Index("step_of_attempt", "attempt"),
     )
@@ -65,6 +72,8 @@ class Step(Base):
     state: Mapped[str]
     result: Mapped[Any | None] = mapped_column(JSONB)
     error: Mapped[dict[str, Any] | None]
-    facts: Mapped[dict[str, Any]]  # provenance and counts: prompt, model, route, tokens, cost, cache
+    facts: Mapped[
+        dict[str, Any]
+    ]  # provenance and counts: prompt, model, route, tokens, cost, cache
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime]

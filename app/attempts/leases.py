@@ -1,0 +1,81 @@
+"""Leases of one worker process: which attempts it holds, and the heartbeat that keeps them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+import psycopg
+
+from app.core import statements
+from app.core.ids import AttemptId, JobId, WorkerId
+
+Reason = Literal["lost", "cancelled", "expired", "stopping"]
+
+_RENEW = statements.load(__file__, "renew")
+_BEAT = statements.load(__file__, "beat")
+
+
+@dataclass(slots=True)
+class Lease:
+    """One attempt in this process, the task that works on it, and why that task was stopped."""
+
+    attempt: AttemptId
+    job: JobId
+    work: "asyncio.Task[Any] | None" = None
+    reason: Reason | None = None
+
+    def stop(self, reason: Reason) -> None:
+        """Cancel the work once; the first reason stays."""
+        if self.reason is None:
+            self.reason = reason
+            if self.work is not None:
+                self.work.cancel()
+
+
+@dataclass(slots=True)
+class Holdings:
+    """All leases of one process. `stopping`: no further step is begun."""
+
+    worker: WorkerId
+    leases: dict[AttemptId, Lease] = field(default_factory=dict)
+    stopping: bool = False
+
+    def take(self, attempt: AttemptId, job: JobId) -> Lease | None:
+        """A lease for an attempt, or None where this process holds it already: the message came twice."""
+        if attempt in self.leases:
+            return None
+        lease = self.leases[attempt] = Lease(attempt, job)
+        return lease
+
+    def drop(self, lease: Lease) -> None:
+        """Forget an attempt that ended."""
+        self.leases.pop(lease.attempt, None)
+
+
+async def renew(
+    connection: psycopg.AsyncConnection[Any], holdings: Holdings, lease: timedelta
+) -> None:
+    """Renew all leases of this process. One that is missing in the answer is judged by its job's row."""
+    attempts: Sequence[AttemptId] = list(holdings.leases)
+    if attempts:
+        bind = {"attempts": attempts, "worker": holdings.worker, "lease": lease}
+        await connection.execute(_RENEW.raw, bind)
+
+
+async def beat(
+    connection: psycopg.AsyncConnection[Any],
+    holdings: Holdings,
+    *,
+    host: str,
+    pid: int,
+    lanes: Sequence[str],
+    slots: int,
+) -> None:
+    """Enter or refresh this process's worker row."""
+    bind = {
+        "worker": holdings.worker, "host": host, "pid": pid, "lanes": list(lanes), "slots": slots,
+        "stopping": holdings.stopping,
+    }  # fmt: skip
+    await connection.execute(_BEAT.raw, bind)

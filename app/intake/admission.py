@@ -1,0 +1,251 @@
+"""Admission: payload checks, version pin, cost envelope; then one grouped commit for all that arrive together."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import psycopg
+
+from app.audit import trail
+from app.budgets.errors import BudgetExhausted
+from app.core import ids, statements
+from app.core.db import Database
+from app.core.errors import TowpathError
+from app.core.groupcommit import GroupCommit
+from app.core.ids import JobId, KeyId, TenantId, VersionId
+from app.idempotency import records
+from app.idempotency.errors import IdempotencyKeyReused
+from app.intake.config import IntakeConfig
+from app.switches import levers
+from app.switches.errors import Disabled
+from app.usage import pricing
+from app.workflows import definitions, versions
+from app.workflows.definitions import Predicted
+
+_ADMIT = statements.load(__file__, "admit")
+
+ROUTE: Final = "POST /v1/jobs"  # the scope of a key, shared by single and bulk admission
+PRICE_KNOWN_FOR: Final = 30.0  # seconds; predictions may lag behind a price change, holds never do
+UNPREDICTED_NANOUSD: Final = (
+    1  # what a job without model calls weighs, so that fairness can count it
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a client asks for. `version` pins a number; None takes the released one."""
+
+    workflow: str
+    input: dict[str, Any]
+    version: int | None = None
+    lane: str = "standard"
+    priority: int = 4
+    run_at: datetime | None = None
+    deadline_at: datetime | None = None
+    max_cost_nanousd: int | None = None
+    max_attempts: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    end_user: str | None = None
+    session: str | None = None
+    traceparent: str | None = None
+
+    def intent(self) -> dict[str, Any]:
+        """What makes two requests the same one: all but the trace."""
+        shape = {name: getattr(self, name) for name in self.__slots__ if name != "traceparent"}
+        moments = {
+            name: value.isoformat() for name, value in shape.items() if isinstance(value, datetime)
+        }
+        return shape | moments | {"tags": list(self.tags)}
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """On whose behalf a job is admitted."""
+
+    tenant: TenantId
+    key: KeyId | None
+    actor: trail.Actor
+    request_id: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The job that stands for the intent, and whether this call made it."""
+
+    job: JobId
+    outcome: Literal["created", "replayed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A version as admission needs it."""
+
+    id: VersionId
+    number: int
+    schema: str  # of the input, as JSON text
+    definition: definitions.Definition
+
+
+@dataclass(slots=True)
+class Desk:
+    """Where jobs are admitted in one process: its group, and what it knows for a moment."""
+
+    db: Database
+    config: IntakeConfig
+    rungs: Sequence[
+        tuple[str, str]
+    ]  # (provider, model) of each rung of the ladder, for predictions
+    group: GroupCommit[dict[str, Any], Any]
+    clock: Callable[[], float] = time.monotonic
+    pinned: dict[tuple[TenantId, str, int | None], tuple[float, Pinned]] = field(
+        default_factory=dict
+    )
+    prices: dict[tuple[str, str], tuple[float, pricing.Price | None]] = field(default_factory=dict)
+    off: tuple[float, frozenset[str]] = (-1e9, frozenset())
+
+    async def close(self) -> None:
+        """Wait for what is in flight."""
+        await self.group.close()
+
+
+def open_desk(db: Database, config: IntakeConfig, rungs: Sequence[tuple[str, str]]) -> Desk:
+    """A desk on this database."""
+    kept = config.idempotency_kept
+
+    async def run(
+        connection: psycopg.AsyncConnection[Any], items: Sequence[dict[str, Any]]
+    ) -> list[Any]:
+        rows = [item | {"n": n} for n, item in enumerate(items)]
+        cursor = await connection.execute(_ADMIT.raw, {"items": json.dumps(rows), "kept": kept})
+        return await cursor.fetchall()
+
+    group: GroupCommit[dict[str, Any], Any] = GroupCommit(run, db, weigh=_weight)
+    return Desk(db, config, rungs, group)
+
+
+def _weight(item: dict[str, Any]) -> int:
+    return int(item["weight"])
+
+
+async def admit(
+    desk: Desk, asker: Asker, spec: JobSpec, *, key: str | None, job: JobId | None = None
+) -> Admitted:
+    """Accept a job durably. The same key and intent answer with the first job.
+
+    Raises Invalid, UnknownWorkflow, UnpricedModel, BudgetExhausted (its envelope has no room; nothing is
+    stored), IdempotencyKeyReused, Disabled, Unavailable.
+    """
+    await _open(desk)
+    pinned = await _pin(desk, asker.tenant, spec.workflow, spec.version)
+    definitions.check_input(pinned.schema, spec.input)
+    predicted = await _predict(desk, pinned, spec)
+    job = job or JobId(ids.new())
+    row = await desk.group.submit(_item(desk, asker, spec, pinned, predicted, key, job))
+    if row.outcome == "conflict":
+        raise IdempotencyKeyReused("The key was used with another request.")
+    if row.outcome == "refused":
+        raise BudgetExhausted.at_admission(
+            asked_nanousd=min(predicted, spec.max_cost_nanousd or predicted),
+            limit_nanousd=row.limit_nanousd, spent_nanousd=row.spent_nanousd, held_nanousd=row.held_nanousd,
+        )  # fmt: skip
+    return Admitted(JobId(row.job), row.outcome)
+
+
+async def _open(desk: Desk) -> None:
+    now = desk.clock()
+    if now - desk.off[0] > desk.config.known_for.total_seconds():
+        async with desk.db.transaction() as session:
+            desk.off = (now, await levers.off(session))
+    if "admission" in desk.off[1]:
+        raise Disabled("Admission is switched off.", switch="admission")
+
+
+async def _pin(desk: Desk, tenant: TenantId, workflow: str, number: int | None) -> Pinned:
+    now, place = desk.clock(), (tenant, workflow, number)
+    known = desk.pinned.get(place)
+    if known is not None and (
+        number is not None or now - known[0] < desk.config.known_for.total_seconds()
+    ):
+        return known[1]
+    async with desk.db.transaction() as session:
+        found = await versions.find(session, tenant, workflow, number)
+    definition = definitions.stored(found.definition)
+    pinned = Pinned(found.id, found.number, json.dumps(definition.input), definition)
+    if len(desk.pinned) > 10_000:
+        desk.pinned.clear()
+    desk.pinned[place] = (now, pinned)
+    return pinned
+
+
+async def _predict(desk: Desk, pinned: Pinned, spec: JobSpec) -> int:
+    calls = definitions.predict(pinned.definition, len(json.dumps(spec.input)))
+    return UNPREDICTED_NANOUSD + sum([await _price(desk, call) for call in calls])
+
+
+async def _price(desk: Desk, call: Predicted) -> int:
+    provider, model = desk.rungs[min(call.rung, len(desk.rungs) - 1)]
+    now, known = desk.clock(), desk.prices.get((provider, model))
+    if known is None or now - known[0] > PRICE_KNOWN_FOR:
+        async with desk.db.transaction() as session:
+            known = (now, await pricing.at(session, provider, model))
+        desk.prices[provider, model] = known
+    if known[1] is None:
+        raise pricing.UnpricedModel(
+            f"{provider}/{model} has no price.", provider=provider, model=model
+        )
+    return call.calls * pricing.ceiling_nanousd(known[1], call.input_tokens, call.output_tokens)
+
+
+def _item(
+    desk: Desk,
+    asker: Asker,
+    spec: JobSpec,
+    pinned: Pinned,
+    predicted: int,
+    key: str | None,
+    job: JobId,
+) -> dict[str, Any]:
+    entry = trail.entry(
+        asker.tenant, actor=asker.actor, action="job.admit", object=ids.wire("job", job),
+        after={"workflow": f"{spec.workflow}@{pinned.number}", "lane": spec.lane, "priority": spec.priority},
+        request_id=asker.request_id, address=asker.address,
+    )  # fmt: skip
+    scheduled = spec.run_at is not None
+    given = json.dumps(spec.input)
+    return {
+        "weight": len(given) + 2_000,
+        "job": str(job), "tenant": str(asker.tenant), "key": asker.key and str(asker.key),
+        "route": ROUTE, "intent": key,
+        "fingerprint": records.fingerprint(spec.intent()).hex() if key is not None else None,
+        "workflow": spec.workflow, "version": str(pinned.id), "version_number": pinned.number,
+        "state": "scheduled" if scheduled else "queued", "lane": spec.lane, "priority": spec.priority,
+        "head_start": f"{desk.config.head_start.total_seconds()} seconds",
+        "input": spec.input, "max_cost_nanousd": spec.max_cost_nanousd, "predicted_nanousd": predicted,
+        "max_attempts": spec.max_attempts or desk.config.max_attempts,
+        "run_at": spec.run_at and spec.run_at.isoformat(),
+        "deadline_at": spec.deadline_at and spec.deadline_at.isoformat(),
+        "metadata": spec.metadata, "tags": list(spec.tags), "end_user": spec.end_user,
+        "session": spec.session, "traceparent": spec.traceparent, "account": str(ids.new()),
+        "entry": str(entry.id), "entry_at": entry.at.isoformat(), "action": entry.action,
+        "body": entry.body, "salt": entry.salt.hex(),
+    }  # fmt: skip
+
+
+async def admit_many(
+    desk: Desk, asker: Asker, specs: Sequence[tuple[JobSpec, str | None]]
+) -> list[Admitted | TowpathError]:
+    """Each item's job or its refusal, in order; atomic per item. Items share the groups of all others."""
+    return await asyncio.gather(*[_one(desk, asker, spec, key) for spec, key in specs])
+
+
+async def _one(desk: Desk, asker: Asker, spec: JobSpec, key: str | None) -> Admitted | TowpathError:
+    try:
+        return await admit(desk, asker, spec, key=key)
+    except TowpathError as refusal:
+        return refusal

@@ -1,0 +1,71 @@
+-- End attempts: a batch of attempts ends, and each job goes where its ending says.
+-- Takes   items jsonb: [{job, attempt, from_state, lease_over, outcome, state, state_if_cancelled, …}];
+--         the states come from states.py and the caller's rule, none is decided here
+-- Gives   (job, attempt, state) of each attempt that was ended; no row: it isn't current, or has ended,
+--         or (lease_over) its lease is alive after all
+-- Locks   job in id order, then attempt in id order
+-- Races   reaper against finish, cancel against finish: whoever has the job's lock first; the other
+--         finds another current_attempt. A finish under a cancel flag ends as state_if_cancelled.
+-- Index   job_pkey, attempt_pkey
+WITH item AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(CAST(:items AS jsonb)) AS t (
+        job uuid, attempt uuid, from_state text, lease_over boolean, outcome text,
+        state text, state_if_cancelled text, ends boolean, output jsonb, error jsonb,
+        attempt_error jsonb, waiting_for text, wake_in interval, need_nanousd bigint,
+        failures bigint, losses bigint, interruptions bigint, undelivered bigint,
+        event uuid, facts jsonb)
+),
+held AS MATERIALIZED (
+    SELECT item.*, j.cancel_requested_at IS NOT NULL AS cancelled
+      FROM job j JOIN item ON item.job = j.id
+     WHERE j.current_attempt = item.attempt AND j.state = item.from_state
+     ORDER BY j.id FOR NO KEY UPDATE OF j
+),
+fenced AS MATERIALIZED (
+    SELECT held.*,
+           CASE WHEN held.cancelled THEN held.state_if_cancelled ELSE held.state END AS new_state,
+           held.cancelled OR held.ends AS ended
+      FROM attempt a JOIN held ON held.attempt = a.id
+     WHERE a.ended_at IS NULL AND (NOT held.lease_over OR a.lease_until < app_now())
+     ORDER BY a.id FOR NO KEY UPDATE OF a
+),
+closed AS (
+    UPDATE attempt a
+       SET state = 'ended', ended_at = app_now(), error = fenced.attempt_error,
+           outcome = CASE WHEN fenced.cancelled THEN fenced.state_if_cancelled ELSE fenced.outcome END
+      FROM fenced WHERE a.id = fenced.attempt
+),
+moved AS (
+    UPDATE job j
+       SET state = fenced.new_state, current_attempt = NULL, event_seq = j.event_seq + 1,
+           output = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.output END,
+           error = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.error END,
+           waiting_for = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.waiting_for END,
+           wake_at = CASE WHEN fenced.cancelled THEN NULL ELSE app_now() + fenced.wake_in END,
+           need_nanousd = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.need_nanousd END,
+           queued_at = CASE WHEN fenced.new_state = 'queued' THEN app_now() ELSE j.queued_at END,
+           finished_at = CASE WHEN fenced.ended THEN app_now() END,
+           failures = j.failures + fenced.failures, losses = j.losses + fenced.losses,
+           interruptions = j.interruptions + fenced.interruptions,
+           undelivered = j.undelivered + fenced.undelivered
+      FROM fenced WHERE j.id = fenced.job
+    RETURNING j.id, j.tenant, j.state, j.event_seq, j.workflow, j.metadata, j.error,
+              j.waiting_for, fenced.attempt, fenced.outcome, fenced.event, fenced.ended, fenced.facts
+),
+told AS (
+    INSERT INTO job_event (job, seq, tenant, at, name, attempt, data)
+    SELECT id, event_seq, tenant, app_now(), 'job.' || state, attempt,
+           jsonb_strip_nulls(jsonb_build_object(
+               'outcome', outcome, 'waiting_for', waiting_for, 'error', error))
+      FROM moved
+),
+posted AS (
+    INSERT INTO outbox_event (id, tenant, name, subject, payload, at)
+    SELECT event, tenant, 'job.' || state, id, facts || jsonb_build_object('status', state), app_now()
+      FROM moved WHERE ended OR state = 'waiting'
+)
+SELECT moved.id AS job, moved.attempt, moved.state,
+       (SELECT pg_notify('dispatch', '') FROM (SELECT FROM moved LIMIT 1) AS any_moved) AS slots,
+       (SELECT pg_notify('job_events', left(string_agg(CAST(id AS text), ','), 7900)) FROM moved) AS woken,
+       (SELECT pg_notify('jobs_ended', left(string_agg(CAST(id AS text), ','), 7900)) FROM moved WHERE ended) AS ended
+  FROM moved

@@ -1,0 +1,20 @@
+-- Retry: a failed or expired job is queued again as a new run; recorded steps stay recorded, the rank stays.
+-- Takes   job uuid
+-- Gives   (state)
+-- Locks   job (held by the caller, who has looked at its state)
+-- Races   another retry: it waits for the lock, then finds the job queued
+-- Index   job_pkey
+WITH moved AS (
+    UPDATE job
+       SET state = 'queued', run = run + 1, failures = 0, losses = 0, interruptions = 0, undelivered = 0,
+           error = NULL, finished_at = NULL, cancel_requested_at = NULL, queued_at = app_now(),
+           deadline_at = CASE WHEN deadline_at > app_now() THEN deadline_at END,
+           event_seq = event_seq + 1
+     WHERE id = :job
+    RETURNING id, tenant, state, event_seq, run
+),
+told AS (
+    INSERT INTO job_event (job, seq, tenant, at, name, data)
+    SELECT id, event_seq, tenant, app_now(), 'job.queued', jsonb_build_object('run', run) FROM moved
+)
+SELECT state, pg_notify('dispatch', '') AS woken, pg_notify('job_events', CAST(id AS text)) AS told FROM moved

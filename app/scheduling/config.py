@@ -1,0 +1,19 @@
+"""Settings of release."""
+
+from datetime import timedelta
+
+from pydantic import BaseModel, PositiveInt
+
+
+class SchedulingConfig(BaseModel, frozen=True, extra="forbid"):
+    """How jobs leave the queue."""
+
+    batch: PositiveInt = 100  # jobs a pass: 100 take 3-5 ms (docs/blueprint.md)
+    fallback: timedelta = timedelta(seconds=1)  # a lost NOTIFY costs at most this
+    half_life: timedelta = timedelta(seconds=60)  # how fast fairness forgets what was released
+    worker_silence: timedelta = timedelta(seconds=3)  # after which a worker's slots don't count
+    lanes: dict[str, int] = {
+        "interactive": 5,
+        "standard": 3,
+        "batch": 2,
+    }  # shares where all are busy

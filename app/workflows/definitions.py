@@ -1,0 +1,206 @@
+"""The language of workflows: steps in order, each with a condition; validated with a pointer to each fault."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Final, Literal
+
+import jsonschema
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+
+from app.core.errors import Invalid
+from app.workflows import expressions
+
+MAX_STEPS: Final = 100
+MAX_BYTES: Final = 256 * 1024
+NAME: Final = r"^[a-z][a-z0-9_]{0,62}$"
+WORKFLOW_NAME: Final = r"^[a-z][a-z0-9_.-]{0,62}$"
+PROMPT: Final = r"^[a-z][a-z0-9_]*@[1-9][0-9]*$"
+BYTES_A_TOKEN: Final = 4  # of English text, for predictions only: holds use a bound, not this
+PROMPT_TOKENS: Final = 400  # a template with a passage in it, for predictions only
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+
+
+class _Step(BaseModel, frozen=True, extra="forbid", populate_by_name=True):
+    id: Name
+    when: str | None = None
+    given: dict[str, Any] = Field(default_factory=dict, alias="in")
+
+
+class ModelStep(_Step, frozen=True):
+    """One completion: a prompt of the library, filled with `in`, on a rung of the ladder."""
+
+    kind: Literal["model"]
+    prompt: Annotated[str, StringConstraints(pattern=PROMPT)]
+    max_tokens: int = Field(ge=1, le=100_000)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    rung: int = Field(default=0, ge=0, le=9)
+    stop: tuple[str, ...] = ()
+
+
+class PlainStep(_Step, frozen=True):
+    """A step whose arguments are all in `in`: a function of its kind's own module."""
+
+    kind: Literal["retrieve", "pick", "verify", "conclude", "split", "ingest"]
+
+
+class TransformStep(_Step, frozen=True):
+    """Its result is `value` with the expressions answered."""
+
+    kind: Literal["transform"]
+    value: Any
+
+
+class MapStep(_Step, frozen=True):
+    """The inner step once an item of `over`; its result is the list of theirs, in order."""
+
+    kind: Literal["map"]
+    over: str
+    concurrency: int = Field(default=4, ge=1, le=1_000)
+    max_items: int = Field(default=1_000, ge=1, le=10_000)
+    step: Annotated["ModelStep | TransformStep", Field(discriminator="kind")]
+
+
+AnyStep = Annotated[ModelStep | PlainStep | TransformStep | MapStep, Field(discriminator="kind")]
+
+
+class Definition(BaseModel, frozen=True, extra="forbid"):
+    """A workflow as data. `input` is the JSON Schema of a job's input."""
+
+    name: Annotated[str, StringConstraints(pattern=WORKFLOW_NAME)]
+    description: str = Field(default="", max_length=2_000)
+    input: dict[str, Any]
+    steps: tuple[AnyStep, ...] = Field(min_length=1, max_length=MAX_STEPS)
+    output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Model calls that a job will probably make on one rung."""
+
+    rung: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+
+
+def parse(raw: Any) -> Definition:
+    """A definition from JSON data. Raises Invalid with a pointer to each fault; nothing is guessed."""
+    if len(json.dumps(raw)) > MAX_BYTES:
+        raise Invalid.at("", f"A definition has at most {MAX_BYTES} bytes.")
+    try:
+        definition = Definition.model_validate(raw)
+    except ValidationError as error:
+        faults = [
+            {"pointer": _pointer(raw, fault["loc"]), "message": fault["msg"]}
+            for fault in error.errors()
+        ]
+        raise Invalid("The definition doesn't fit the language.", errors=faults) from error
+    faults = list(_faults(definition))
+    if faults:
+        raise Invalid("The definition can't run.", errors=faults)
+    return definition
+
+
+def stored(data: dict[str, Any]) -> Definition:
+    """A definition that was validated when it was pushed."""
+    return Definition.model_validate(data)
+
+
+def _pointer(raw: Any, location: tuple[int | str, ...]) -> str:
+    # Pydantic puts the tag of a union's member into the path; only what is in the data belongs to a pointer.
+    parts, here = [], raw
+    for place, part in enumerate(location):
+        inside = part in here if isinstance(here, dict) else isinstance(part, int)
+        if inside:
+            here = here[part]
+        elif place + 1 < len(location):
+            continue
+        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{part}" for part in parts)
+
+
+def _faults(definition: Definition) -> Iterator[dict[str, str]]:
+    try:
+        jsonschema.Draft202012Validator.check_schema(definition.input)
+    except jsonschema.SchemaError as error:
+        yield {"pointer": "/input", "message": f"not a JSON Schema: {error.message}"}
+    seen: set[str] = set()
+    for place, step in enumerate(definition.steps):
+        at = f"/steps/{place}"
+        if step.id in seen:
+            yield {"pointer": f"{at}/id", "message": f"a second step called {step.id}"}
+        parts = {"when": step.when, "in": step.given}
+        if isinstance(step, TransformStep):
+            parts["value"] = step.value
+        inside: dict[str, Any] = {}
+        if isinstance(step, MapStep):
+            parts["over"] = step.over
+            inside = {"in": step.step.given}
+            if isinstance(step.step, TransformStep):
+                inside["value"] = step.step.value
+            if step.step.when is not None:
+                yield {
+                    "pointer": f"{at}/step/when",
+                    "message": "the inner step of a map has no condition",
+                }
+        for name, part in parts.items():
+            yield from _expression_faults(part, f"{at}/{name}", seen)
+        for name, part in inside.items():
+            yield from _expression_faults(part, f"{at}/step/{name}", seen)
+        seen.add(step.id)
+    yield from _expression_faults(definition.output, "/output", seen)
+
+
+_REFERENCE: Final = re.compile(r"\bsteps\.([A-Za-z_][A-Za-z0-9_]*)")
+
+
+def _expression_faults(value: Any, pointer: str, known: set[str]) -> Iterator[dict[str, str]]:
+    if isinstance(value, str) and value.startswith("="):
+        message = expressions.fault(value)
+        if message is not None:
+            yield {"pointer": pointer, "message": message}
+            return
+        for name in _REFERENCE.findall(value):
+            if name not in known:
+                yield {"pointer": pointer, "message": f"no earlier step is called {name}"}
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _expression_faults(part, f"{pointer}/{name}", known)
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            yield from _expression_faults(part, f"{pointer}/{place}", known)
+
+
+@lru_cache(maxsize=1024)
+def _validator(schema: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(schema))
+
+
+def check_input(schema: str, data: Any) -> None:
+    """A job's input against its workflow's schema (as JSON text). Raises Invalid with pointers under /input."""
+    faults = [
+        {
+            "pointer": "/input" + "".join(f"/{part}" for part in fault.absolute_path),
+            "message": fault.message[:300],
+        }
+        for fault in _validator(schema).iter_errors(data)
+    ]
+    if faults:
+        raise Invalid("The input doesn't fit the workflow.", errors=faults)
+
+
+def predict(definition: Definition, input_bytes: int) -> list[Predicted]:
+    """What the model calls of one job will probably be: every step once, a map as often as its input is long."""
+    given_tokens = input_bytes // BYTES_A_TOKEN
+    calls = []
+    for step in definition.steps:
+        if isinstance(step, ModelStep):
+            calls.append(Predicted(step.rung, 1, PROMPT_TOKENS, step.max_tokens))
+        elif isinstance(step, MapStep) and isinstance(step.step, ModelStep):
+            times = max(1, min(step.max_items, given_tokens // PROMPT_TOKENS + 1))
+            calls.append(Predicted(step.step.rung, times, PROMPT_TOKENS, step.step.max_tokens))
+    return calls

@@ -4,7 +4,6 @@
 that knows them passes them in, and they are masked wherever they stand, also percent-encoded.
 """
 
-import itertools
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final

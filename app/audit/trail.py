@@ -1,0 +1,131 @@
+"""Entries of the audit trail: made from what a room knows, appended beside the change itself."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import clock, ids, redaction, statements
+from app.core.ids import EntryId, TenantId
+
+PLATFORM: Final = TenantId(UUID(int=0))  # the chain of what concerns no single tenant
+SALT_BYTES: Final = 16
+
+_APPEND: Final = statements.load(__file__, "append")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: an API key by its wire id, an operator by name, or a part of the platform."""
+
+    kind: Literal["key", "operator", "system"]
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry ready to be stored. `body` holds everything, as the exact text that is hashed."""
+
+    id: EntryId
+    chain: UUID
+    at: datetime
+    action: str
+    body: str
+    salt: bytes
+
+    def columns(self) -> dict[str, str]:
+        """The row as JSON takes it: what `append.sql` and grouped statements read."""
+        return {
+            "id": str(self.id),
+            "chain": str(self.chain),
+            "at": self.at.isoformat(),
+            "action": self.action,
+            "body": self.body,
+            "salt": self.salt.hex(),
+        }
+
+
+def entry(
+    chain: TenantId,
+    *,
+    actor: Actor,
+    action: str,
+    object: str,  # noqa: A002 - the word of the trail: actor, action, object
+    before: Any = None,
+    after: Any = None,
+    reason: str | None = None,
+    request_id: str | None = None,
+    address: str | None = None,
+) -> NewEntry:
+    """An entry of a tenant's chain, or of PLATFORM: `actor` did `action` (`key.revoked`) to `object`.
+
+    `object` is a wire id; `before` and `after` are plain data, kept without their secrets. The time
+    is this process's: what is hashed is then exactly what is stored.
+    """
+    id_ = EntryId(ids.new())
+    at = clock.now()
+    facts = {
+        "id": wire(id_),
+        "chain": wire_chain(chain),
+        "at": clock.wire(at),
+        "actor": {"kind": actor.kind, "id": actor.id},
+        "action": action,
+        "object": object,
+        "before": before,
+        "after": after,
+        "reason": reason,
+        "request_id": request_id,
+        "address": address,
+    }
+    body = canonical(redaction.redact(facts))
+    return NewEntry(id_, chain, at, action, body, secrets.token_bytes(SALT_BYTES))
+
+
+async def append(session: AsyncSession, *entries: NewEntry) -> None:
+    """Store entries with the change that they tell of. Takes no lock; the sealer chains them later."""
+    rows = json.dumps([one.columns() for one in entries])
+    await session.execute(_APPEND.text, {"entries": rows})
+
+
+def wire(entry_id: UUID) -> str:
+    """The public id of an entry."""
+    return ids.wire("aud", entry_id)
+
+
+def wire_chain(chain: UUID) -> str:
+    """The public name of a chain: its tenant's id, or `platform`."""
+    return "platform" if chain == PLATFORM else ids.wire("ten", chain)
+
+
+def canonical(value: Any) -> str:
+    """One text for one value: keys sorted, no space, no number but whole ones, always valid UTF-8.
+
+    A float becomes its shortest decimal text. A lone surrogate, which UTF-8 can't hold, stays as its
+    JSON escape; NUL is escaped by JSON itself.
+    """
+    text = json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float() | Decimal():
+            return str(value)
+        case datetime():
+            return clock.wire(value)
+        case Mapping():
+            return {str(name): _plain(held) for name, held in value.items()}
+        case list() | tuple():
+            return [_plain(held) for held in value]
+        case _:
+            return str(value)

@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -156,6 +157,29 @@ def temporary() -> Path:
 def lock(path: Path) -> int:
     """Take a lock file for this process; close the number to release it. Raises FolderInUse."""
     return _lock(path, seconds=0)
+
+
+def remembered_port(file: Path, preferred: int = 0) -> int:
+    """The loopback port this file holds, if it is free; else `preferred`, else any. Remembers it."""
+    held = file.read_text().strip() if file.exists() else ""
+    for port in (int(held) if held.isdecimal() else 0, preferred, 0):
+        free = free_port(port)
+        if free:
+            file.write_text(f"{free}\n")
+            return free
+    raise FolderRefused("No free port on 127.0.0.1.")
+
+
+def free_port(port: int) -> int | None:
+    """This port of loopback if it is free (0: one that is), or None."""
+    with socket.socket() as probe:
+        # As servers do: connections of the last run that still time out do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])
 
 
 def make_private(path: Path, account: Account | None) -> None:

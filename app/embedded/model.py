@@ -55,7 +55,7 @@ def start(folder: Path, slots: int = 2) -> Running:
             [sys.executable, "-m", __name__, "--port", str(port), "--slots", str(slots), *who],
             log=home.log,
             at_parents_death=signal.SIGTERM,
-            keep_open=[home.server_lock],
+            keep_open=[home.server_lock.fileno()],
             cwd=_ROOT,
             env=None,
         )

@@ -86,7 +86,7 @@ def start(folder: Path, *, settings: Mapping[str, str] = SETTINGS) -> Running:
             log=home.log,
             at_parents_death=signal.SIGINT,
             account=home.account,
-            keep_open=[home.server_lock],
+            keep_open=[home.server_lock.fileno()],
             env={**SERVER_ENVIRONMENT, "TMPDIR": str(home.sockets)},
         )
         home.hand_back()

@@ -1,15 +1,21 @@
-"""Starts the servers that a state folder needs, and stops them again."""
+"""Starts the servers that a state folder needs, revives a dead one, stops them all."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from app.embedded import model, postgres, states, valkey
 
+NAMES: Final = ("postgres", "valkey", "model")
 BROKER_DATABASE: Final = 0
 CACHE_DATABASE: Final = 1  # may be lost and refills itself; the broker's may not be flushed with it
+Running = postgres.Running | valkey.Running | model.Running
+_START: Final[dict[str, Callable[[Path], Running]]] = {
+    "postgres": postgres.start,
+    "valkey": valkey.start,
+    "model": model.start,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,53 +32,66 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Running servers. `stop` ends them, the last one started first."""
+    """The running servers of a state folder, by name."""
 
-    addresses: Addresses
-    processes: dict[str, int]
-    logs: dict[str, Path]
-    exits: ExitStack
+    state: Path
+    running: dict[str, Running] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> Addresses:
+        """They stay the same when a server is revived: sockets and ports are remembered."""
+        found: dict[str, str] = {}
+        for server in self.running.values():
+            found |= _addresses(server)
+        return Addresses(**found)
+
+    def dead(self) -> list[str]:
+        """Servers that have ended by themselves."""
+        return [name for name, each in self.running.items() if each.process.poll() is not None]
+
+    def revive(self, name: str) -> None:
+        """Start a dead server again, on the same folder and address."""
+        self.running[name].stop()
+        self.running[name] = _START[name](self.state / name)
 
     def stop(self) -> None:
-        """End every server and let their folders go."""
-        self.exits.close()
+        """End every server, the last one started first, and let their folders go."""
+        while self.running:
+            self.running.popitem()[1].stop()
 
 
 def start(
-    state: Path,
-    *,
-    with_postgres: bool = True,
-    with_valkey: bool = True,
-    with_model: bool = True,
-    say: Callable[[str], None] = lambda _: None,
+    state: Path, names: Collection[str] = NAMES, *, say: Callable[[str], None] = lambda _: None
 ) -> Servers:
-    """Start the asked-for servers in a state folder; if one fails, the others are stopped.
+    """Start the named servers in a state folder; if one fails, the others are stopped.
 
-    `say` hears each server's name before it is started. Raises FolderRefused, FolderInUse, ServerFailed.
+    `say` hears each name once it answers. Raises FolderRefused, FolderInUse, ServerFailed.
     """
     states.prepare(state)
-    found: dict[str, str] = {}
-    processes: dict[str, int] = {}
-    logs: dict[str, Path] = {}
-    with ExitStack() as exits:
-        if with_postgres:
-            say("postgres")
-            database = postgres.start(state / "postgres")
-            exits.callback(database.stop)
-            processes["postgres"], logs["postgres"] = database.process.pid, database.folder.log
-            found |= {"superuser_url": database.superuser_url}
-            found |= {"owner_url": database.owner_url, "app_url": database.app_url}
-        if with_valkey:
-            say("valkey")
-            store = valkey.start(state / "valkey")
-            exits.callback(store.stop)
-            processes["valkey"], logs["valkey"] = store.process.pid, store.folder.log
-            found |= {"broker_url": store.broker(BROKER_DATABASE)}
-            found |= {"cache_url": store.database(CACHE_DATABASE)}
-        if with_model:
-            say("model")
-            answering = model.start(state / "model")
-            exits.callback(answering.stop)
-            processes["model"], logs["model"] = answering.process.pid, answering.folder.log
-            found |= {"llm_base_url": answering.base_url}
-        return Servers(Addresses(**found), processes, logs, exits.pop_all())
+    servers = Servers(state)
+    try:
+        for name in NAMES:
+            if name in names:
+                servers.running[name] = _START[name](state / name)
+                say(name)
+    except BaseException:
+        servers.stop()
+        raise
+    return servers
+
+
+def _addresses(server: Running) -> dict[str, str]:
+    match server:
+        case postgres.Running():
+            return {
+                "superuser_url": server.superuser_url,
+                "owner_url": server.owner_url,
+                "app_url": server.app_url,
+            }
+        case valkey.Running():
+            return {
+                "broker_url": server.broker(BROKER_DATABASE),
+                "cache_url": server.database(CACHE_DATABASE),
+            }
+        case model.Running():
+            return {"llm_base_url": server.base_url}

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 
 from app.embedded.errors import FolderInUse, FolderRefused
@@ -19,7 +20,7 @@ from app.embedded.launch import Account
 
 SOCKET_PATH_BYTES = 107  # sun_path of Linux, less its zero byte (unix(7))
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # a path that every client reads alike in a URL
-_ORPHAN_SECONDS = 30.0
+ORPHAN_SECONDS = 30.0  # how long the last server of a killed starter may take to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Folder:
     sockets: Path
     log: Path
     account: Account | None
-    starter_lock: int
-    server_lock: int
+    starter_lock: FileIO
+    server_lock: FileIO
 
     def seal(self) -> None:
         """Once the server listens: under root, nobody's other processes lose the way to it."""
@@ -41,11 +42,11 @@ class Folder:
 
     def hand_back(self) -> None:
         """The server's own lock is the child's alone from now on: it ends when the child does."""
-        os.close(self.server_lock)
+        self.server_lock.close()
 
     def release(self) -> None:
         """Let another process have the folder."""
-        os.close(self.starter_lock)
+        self.starter_lock.close()
 
     def abandon(self) -> None:
         """No server was started: both locks go."""
@@ -134,15 +135,15 @@ def claim(path: Path, *, socket_name: str) -> Folder:
             f"{path} was made by user {maker}: start as that user, or as another "
             f"user in another folder."
         )
-    starter = _lock(path / "lock", seconds=0)
+    starter = lock(path / "lock")
     try:
-        server = _lock(path / "server.lock", seconds=_ORPHAN_SECONDS)
+        server = lock(path / "server.lock", seconds=ORPHAN_SECONDS)
         sockets = _socket_folder(path, socket_name)
         _own(sockets, account)
         for stale in sockets.iterdir():
             stale.unlink()
     except BaseException:
-        os.close(starter)
+        starter.close()
         raise
     return Folder(path, data, sockets, path / "server.log", account, starter, server)
 
@@ -154,9 +155,20 @@ def temporary() -> Path:
     return path
 
 
-def lock(path: Path) -> int:
-    """Take a lock file for this process; close the number to release it. Raises FolderInUse."""
-    return _lock(path, seconds=0)
+def lock(path: Path, *, seconds: float = 0) -> FileIO:
+    """Take a lock file; who inherits it keeps it too. Raises FolderInUse after `seconds`."""
+    file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                file.close()
+                raise FolderInUse(f"{path.parent} is in use by a running process.") from None
+            threading.Event().wait(0.02)  # flock has no time limit of its own
+        else:
+            return file
 
 
 def remembered_port(file: Path, preferred: int = 0) -> int:
@@ -194,21 +206,6 @@ def _own(path: Path, account: Account | None) -> None:
     path.chmod(0o700)
     if account:
         os.chown(path, account.uid, account.gid)
-
-
-def _lock(path: Path, *, seconds: float) -> int:
-    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                os.close(number)
-                raise FolderInUse(f"{path.parent} is in use by a running process.") from None
-            threading.Event().wait(0.02)  # flock has no time limit of its own
-        else:
-            return number
 
 
 def _socket_folder(path: Path, socket_name: str) -> Path:

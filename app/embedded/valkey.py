@@ -68,7 +68,7 @@ def start(folder: Path, databases: int = 64) -> Running:
             log=home.log,
             at_parents_death=signal.SIGTERM,
             account=home.account,
-            keep_open=[home.server_lock],
+            keep_open=[home.server_lock.fileno()],
         )
         home.hand_back()
     except BaseException:

@@ -1,11 +1,17 @@
 """What tests put in place by plain SQL: what a test arranges, it doesn't test."""
 
+import json
+from datetime import timedelta
+from typing import Any
+
 import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import ids
-from app.core.ids import TenantId
+from app.core import clock, ids
+from app.core.ids import JobId, TenantId, VersionId
 
 
 def make_tenant(
@@ -34,3 +40,57 @@ async def move_clock(session: AsyncSession, interval: str) -> None:
     await session.execute(
         text("SELECT set_config('towpath.clock_offset', :by, false)"), {"by": interval}
     )
+
+
+NOOP = {
+    "name": "noop",
+    "input": {"type": "object"},
+    "steps": [{"id": "echo", "kind": "transform", "value": "=input"}],
+    "output": "=steps.echo",
+}
+
+
+def make_workflow(
+    admin: psycopg.Connection, tenant: TenantId, definition: dict[str, Any] | None = None
+) -> VersionId:
+    """Version 1 of a workflow, released."""
+    data = definition or NOOP
+    version = VersionId(ids.new())
+    admin.execute(
+        "INSERT INTO workflow (tenant, name, released, created_at) VALUES (%s, %s, 1, app_now())",
+        (tenant, data["name"]),
+    )
+    admin.execute(
+        "INSERT INTO workflow_version (id, tenant, workflow, number, definition, digest, created_at)"
+        " VALUES (%s, %s, %s, 1, %s, %s, app_now())",
+        (version, tenant, data["name"], Jsonb(data), json.dumps(data).encode()),
+    )
+    return version
+
+
+def make_jobs(
+    admin: psycopg.Connection, tenant: TenantId, version: VersionId, count: int = 1, **columns: Any
+) -> list[JobId]:
+    """Queued jobs of a workflow called noop, oldest first; `columns` replace the defaults."""
+    made = []
+    for place in range(count):
+        job = JobId(ids.new())
+        values = {
+            "id": job, "tenant": tenant, "workflow": "noop", "version": version, "version_number": 1,
+            "state": "queued", "lane": "standard", "priority": 4, "input": Jsonb({"n": place}),
+            "predicted_nanousd": 1_000, "max_attempts": 3, "metadata": Jsonb({}), "tags": [],
+            "rank": clock.now() + timedelta(microseconds=place), "created_at": clock.now(),
+            "queued_at": clock.now(),
+        } | columns  # fmt: skip
+        names = sql.SQL(", ").join(map(sql.Identifier, values))
+        places = sql.SQL(", ").join([sql.Placeholder()] * len(values))
+        admin.execute(
+            sql.SQL("INSERT INTO job ({}) VALUES ({})").format(names, places), list(values.values())
+        )
+        admin.execute(
+            "INSERT INTO job_event (job, seq, tenant, at, name, data)"
+            " VALUES (%s, 1, %s, app_now(), 'job.queued', '{}')",
+            (job, tenant),
+        )
+        made.append(job)
+    return made

@@ -1,1 +1,11 @@
-"""execution."""
+"""Running jobs: claim, plan, step, checkpoint, finish; and what keeps the lease alive meanwhile.
+
+runner      one attempt from claim to end
+runtime     what a worker process runs jobs with: groups, ledger, gateway, embedder
+heartbeat   leases renewed, signals heard
+steps       one module a kind
+config      ExecutionConfig
+errors      StepFailed, ResultTooLarge
+
+Owns no table.
+"""

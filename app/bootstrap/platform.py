@@ -1,0 +1,101 @@
+"""The parts of each process, put together from the settings: frozen, opened and closed once."""
+
+from dataclasses import dataclass
+
+from app.bootstrap.settings import Settings
+from app.budgets import ledger
+from app.budgets.ledger import Ledger
+from app.core import http
+from app.core.db import Database, open_database
+from app.core.http import Sender
+from app.execution import runtime as running
+from app.execution.runtime import Runtime
+from app.files import store as storing
+from app.files.store import Store
+from app.intake import admission
+from app.intake.admission import Desk
+from app.llm import gateway as calling
+from app.llm.gateway import Gateway
+from app.retrieval import embedding
+from app.retrieval.embedding import Embedder
+from app.secrets import vault as sealing
+from app.secrets.vault import Vault
+from app.tenants import keys
+
+
+class MissingSetting(ValueError):
+    """A process was started without what it can't run without."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPlatform:
+    """The parts of an API process."""
+
+    settings: Settings
+    db: Database
+    desk: Desk
+    vault: Vault
+    store: Store
+    embedder: Embedder
+    keys: keys.Cache
+
+    async def close(self) -> None:
+        """Wait for what is in flight, then let the database go."""
+        await self.desk.close()
+        await self.db.close()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlatform:
+    """The parts of a worker process."""
+
+    settings: Settings
+    db: Database
+    runtime: Runtime
+    ledger: Ledger
+    gateway: Gateway
+    vault: Vault
+    sender: Sender
+
+    async def close(self) -> None:
+        """Wait for what is in flight, then let the database go."""
+        await self.runtime.close()
+        await calling.close(self.gateway)
+        await ledger.close(self.ledger)
+        await self.db.close()
+
+
+def database(settings: Settings, *, pool_size: int = 10) -> Database:
+    """The database of the settings. Raises MissingSetting."""
+    if settings.database_url is None:
+        raise MissingSetting(
+            "TOWPATH_DATABASE_URL is not set: start `towpath up`, or name a database"
+        )
+    return open_database(settings.database_url, pool_size=pool_size)
+
+
+async def open_api(settings: Settings) -> ApiPlatform:
+    """The parts of an API process."""
+    db = database(settings, pool_size=settings.api.database_pool)
+    desk = admission.open_desk(
+        db, settings.intake, calling.ladder(settings.llm, settings.llm_base_url)
+    )
+    return ApiPlatform(
+        settings, db, desk, sealing.open_vault(settings.secrets), storing.open_store(settings.files_folder),
+        embedding.open_embedder(), keys.Cache(),
+    )  # fmt: skip
+
+
+async def open_worker(settings: Settings) -> WorkerPlatform:
+    """The parts of a worker process, in its event loop."""
+    db = database(settings, pool_size=10)
+    book = ledger.open_ledger(db)
+    gateway = calling.open_gateway(settings.llm, settings.llm_base_url, book, db)
+    runtime = running.open_runtime(
+        db, settings.execution, settings.leases, ledger_=book, gateway=gateway,
+        embedder=embedding.open_embedder(), store=storing.open_store(settings.files_folder),
+    )  # fmt: skip
+    sender = http.open_sender(settings.webhooks.allowed_private)
+    return WorkerPlatform(
+        settings, db, runtime, book, gateway, sealing.open_vault(settings.secrets), sender
+    )

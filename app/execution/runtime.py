@@ -1,0 +1,112 @@
+"""What a worker process runs jobs with. Opened once, in the worker's event loop."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from app.attempts.config import LeaseConfig
+from app.attempts.leases import Holdings
+from app.budgets import ledger
+from app.budgets.ledger import Ledger
+from app.core import ids
+from app.core.db import Database
+from app.core.groupcommit import GroupCommit
+from app.core.ids import AttemptId, JobId, VersionId, WorkerId
+from app.execution.config import ExecutionConfig
+from app.files.store import Store
+from app.jobs import transitions
+from app.jobs.transitions import Claimed, End, Note, Noted
+from app.llm.gateway import Gateway
+from app.retrieval.embedding import Embedder
+from app.workflows import checkpoints
+from app.workflows.checkpoints import Checkpoint
+from app.workflows.definitions import Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An event of a running job, with the checkpoint it tells of, if any, and the effects done with then."""
+
+    note: Note
+    checkpoint: Checkpoint | None = None
+    effects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts of one worker process, and the leases it holds."""
+
+    db: Database
+    config: ExecutionConfig
+    leases: LeaseConfig
+    holdings: Holdings
+    ledger: Ledger
+    gateway: Gateway
+    embedder: Embedder
+    store: Store
+    claims: GroupCommit[tuple[JobId, AttemptId], Claimed | None]
+    marks: GroupCommit[Mark, Noted | None]
+    ends: GroupCommit[End, str | None]
+    definitions: dict[VersionId, Definition] = field(default_factory=dict)
+    rng: random.Random = field(default_factory=random.SystemRandom)
+
+    async def close(self) -> None:
+        """Wait for what is in flight in the groups."""
+        for group in (self.claims, self.marks, self.ends):
+            await group.close()
+
+
+def open_runtime(
+    db: Database,
+    config: ExecutionConfig,
+    leases: LeaseConfig,
+    *,
+    ledger_: Ledger,
+    gateway: Gateway,
+    embedder: Embedder,
+    store: Store,
+) -> Runtime:
+    """A runtime under a fresh worker id."""
+    holdings = Holdings(WorkerId(ids.new()))
+
+    async def claim(
+        connection: psycopg.AsyncConnection[Any], items: Sequence[tuple[JobId, AttemptId]]
+    ) -> list[Claimed | None]:
+        return await transitions.claim(
+            connection, items, worker=holdings.worker, lease=leases.running
+        )
+
+    async def mark(
+        connection: psycopg.AsyncConnection[Any], items: Sequence[Mark]
+    ) -> list[Noted | None]:
+        # Locks in the order of the house: job (note), attempt and step (record), then the effects.
+        async with connection.transaction():
+            noted = await transitions.note(connection, [item.note for item in items])
+            kept = [item for item, it in zip(items, noted, strict=True) if it is not None]
+            steps = [item.checkpoint for item in kept if item.checkpoint is not None]
+            if steps:
+                await checkpoints.record(connection, steps, lease=leases.running)
+            effects = [key for item in kept for key in item.effects]
+            if effects:
+                await ledger.prune(connection, effects)
+        return noted
+
+    return Runtime(
+        db, config, leases, holdings, ledger_, gateway, embedder, store,
+        GroupCommit(claim, db), GroupCommit(mark, db, weigh=_weight), GroupCommit(_end, db, weigh=_end_weight),
+    )  # fmt: skip
+
+
+async def _end(connection: psycopg.AsyncConnection[Any], items: Sequence[End]) -> list[str | None]:
+    return await transitions.end(connection, items)
+
+
+def _weight(mark: Mark) -> int:
+    return len(str(mark.checkpoint.result)) if mark.checkpoint is not None else 200
+
+
+def _end_weight(end: End) -> int:
+    return len(str(end.ending.output))

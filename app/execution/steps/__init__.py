@@ -1,0 +1,44 @@
+"""Step kinds, one module each: arguments in, a result out, facts beside it. No transaction is open.
+
+model      one completion through the gateway
+retrieve   passages of a collection
+guard      pick, verify, conclude: what makes a weak model's answer trustworthy
+split      a long text into parts
+transform  its value is its result
+ingest     a document into chunks
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from app.execution.steps import guard, ingest, model, retrieve, split, transform
+from app.execution.steps.bench import Bench, Outcome
+from app.workflows.definitions import ModelStep, PlainStep, TransformStep
+
+__all__ = ["Bench", "Outcome", "run_step"]
+
+_PLAIN: Final[dict[str, Callable[[Bench, dict[str, Any]], Awaitable[Outcome]]]] = {
+    "retrieve": retrieve.run,
+    "pick": guard.pick,
+    "verify": guard.verify,
+    "conclude": guard.conclude,
+    "split": split.run,
+    "ingest": ingest.run,
+}
+
+
+async def run_step(
+    bench: Bench,
+    step: ModelStep | PlainStep | TransformStep,
+    name: str,
+    item: int,
+    arguments: dict[str, Any],
+) -> Outcome:
+    """Run one step. `name` and `item` are its place in the job, from which its effect key is made."""
+    match step:
+        case ModelStep():
+            return await model.run(bench, step, name, item, arguments)
+        case TransformStep():
+            return await transform.run(bench, arguments)
+        case PlainStep():
+            return await _PLAIN[step.kind](bench, arguments)

@@ -1,0 +1,187 @@
+"""Control: the loops that release, wake, reap, relay, seal and roll up. Any number of processes; one leads a loop."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import psycopg
+import structlog
+
+from app.attempts.config import LeaseConfig
+from app.audit import sealer
+from app.bootstrap import platform, settings
+from app.bootstrap.settings import Settings
+from app.core import logs
+from app.core.db import Database
+from app.jobs.transitions import Released
+from app.scheduling import dispatch, reaper, waker
+from app.usage import rollups
+from app.webhooks import deliveries, relay
+from workers import leadership, publishing
+
+log = structlog.get_logger()
+
+WAKE_SECONDS: Final = 0.5
+REAP_SECONDS: Final = 0.5
+RELAY_SECONDS: Final = 0.25
+SEAL_SECONDS: Final = 0.25
+ROLL_SECONDS: Final = 2.0
+TIDY_SECONDS: Final = 30.0
+DELIVERY_BATCH: Final = 100
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+@contextlib.asynccontextmanager
+async def _listening(db: Database, channel: str) -> AsyncIterator[asyncio.Event]:
+    """An event that a NOTIFY on `channel` sets; many notifications are one wake-up."""
+    heard = asyncio.Event()
+    async with await db.connect_hot(settings={}) as connection:
+        await connection.execute(f"LISTEN {channel}")
+
+        async def listen() -> None:
+            async for _ in connection.notifies():
+                heard.set()
+
+        task = asyncio.create_task(listen())
+        task.add_done_callback(
+            lambda _: heard.set()
+        )  # a lost connection wakes the loop, which finds out
+        try:
+            yield heard
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, psycopg.Error):
+                await task
+
+
+async def _pause(heard: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(heard.wait(), seconds)
+    heard.clear()
+
+
+async def dispatcher(db: Database, chosen: Settings, publisher: publishing.Publisher) -> None:
+    """Release jobs while there are free slots; sleep until something is heard, a second at most."""
+    lease = chosen.leases.dispatch
+    async with (
+        _listening(db, "dispatch") as heard,
+        await db.connect_hot(settings=dispatch.SETTINGS) as connection,
+    ):
+        epoch = await dispatch.lead(connection)
+        while True:
+            heard.clear()
+            done = await dispatch.release(connection, epoch, chosen.scheduling, lease)
+            refused = await _publish(publisher, done.released)
+            if refused:
+                log.error("dispatch.broker_refused", jobs=len(refused))
+                await dispatch.unpublish(connection, refused)
+                await asyncio.sleep(chosen.scheduling.fallback.total_seconds())
+            elif not done.more:
+                await _pause(heard, chosen.scheduling.fallback.total_seconds())
+
+
+async def _publish(
+    publisher: publishing.Publisher, released: dict[str, list[Released]]
+) -> list[Released]:
+    refused = []
+    for lane, items in released.items():
+        refused += await publisher.attempts(lane, items)
+    return refused
+
+
+async def reaping(db: Database, leases: LeaseConfig) -> None:
+    """Reap, but not before a whole lease after this loop's, or the server's, own start."""
+    async with await db.connect_hot() as connection:
+        up = await reaper.up_for(connection)
+        await asyncio.sleep(leases.running.total_seconds())
+        missing = leases.running - up
+        await asyncio.sleep(max(0.0, missing.total_seconds()))
+        while True:
+            ended = await reaper.reap(connection)
+            if ended:
+                log.warning("reaper.ended", attempts=ended)
+            if ended < reaper.BATCH:
+                await asyncio.sleep(REAP_SECONDS)
+
+
+async def relaying(db: Database, publisher: publishing.Publisher, chosen: Settings) -> None:
+    """Events to deliveries, due deliveries to their lane."""
+    while True:
+        moved = await relay.relay(db)
+        due = await deliveries.due(db, chosen.webhooks, DELIVERY_BATCH)
+        await publisher.deliveries(due)
+        if not moved and len(due) < DELIVERY_BATCH:
+            await asyncio.sleep(RELAY_SECONDS)
+
+
+def _every(
+    db: Database, seconds: float, work: Callable[[Connection], Awaitable[Any]]
+) -> Callable[[], Awaitable[None]]:
+    async def loop() -> None:
+        async with await db.connect_hot() as connection:
+            while True:
+                await work(connection)
+                await asyncio.sleep(seconds)
+
+    return loop
+
+
+def _drained(seconds: float, work: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[None]]:
+    async def loop() -> None:
+        while True:
+            if not await work():
+                await asyncio.sleep(seconds)
+
+    return loop
+
+
+def loops(
+    db: Database, chosen: Settings, publisher: publishing.Publisher
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Every loop by its name, which is its lock's."""
+    return {
+        "dispatcher": lambda: dispatcher(db, chosen, publisher),
+        "waker": _every(db, WAKE_SECONDS, waker.wake),
+        "reaper": lambda: reaping(db, chosen.leases),
+        "relay": lambda: relaying(db, publisher, chosen),
+        "sealer": _drained(SEAL_SECONDS, lambda: sealer.seal(db)),
+        "rollups": _drained(ROLL_SECONDS, lambda: rollups.roll(db)),
+        "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
+    }
+
+
+async def run(chosen: Settings) -> None:
+    """Run all loops until SIGINT or SIGTERM."""
+    db = platform.database(chosen, pool_size=8)
+    publisher = publishing.open_publisher(chosen)
+    tasks = [
+        asyncio.create_task(leadership.lead(name, db, work), name=name)
+        for name, work in loops(db, chosen, publisher).items()
+    ]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    publisher.close()
+    await db.close()
+
+
+def main() -> None:
+    """`python -m workers.control`."""
+    chosen = settings.load()
+    logs.configure("control", chosen.log_level, chosen.log_json)
+    logs.sentry(chosen.sentry_dsn)
+    asyncio.run(run(chosen))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,473 @@
+"""`towpath up`: the whole platform on one machine, started, watched and ended as one.
+
+It starts the embedded servers that no setting points elsewhere, migrates, runs api, worker, control
+and flower as processes of their own, starts a dead one again, and takes everything along when it
+ends, on kill -9 too. One `up` a state folder: a second one says so and changes nothing.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import FileIO
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from app.core import backoff
+from app.core.errors import Invalid, TowpathError
+from app.embedded import footprint, launch, servers, states
+from app.embedded.errors import FolderInUse, ServerFailed
+from app.embedded.servers import Servers
+
+HOST: Final = "127.0.0.1"
+API_PORT: Final = 8080
+FLOWER_PORT: Final = 5555
+_ROOT: Final = Path(__file__).parents[2]
+_READY_SECONDS: Final = 60.0
+_CALM: Final = timedelta(seconds=60)  # a process that lived so long has earned a fresh back-off
+_RESTART_BASE: Final = timedelta(seconds=1)
+_RESTART_CAP: Final = timedelta(seconds=30)
+_END_SECONDS: Final = 15.0  # a worker hands its jobs back long before
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `towpath up` was asked for. Three addresses, each None where the embedded server serves."""
+
+    state: Path | None = None  # None: states.default of the checkout
+    port: int | None = None  # None: the last one, 8080, or a free one
+    once: bool = False
+    as_json: bool = False
+    database_url: str | None = None
+    database_owner_url: str | None = None
+    broker_url: str | None = None
+    llm_base_url: str | None = None
+    allowed_private: tuple[str, ...] = ()  # ip:port that webhooks may go to beside the receiver
+    started_at: float | None = None  # when scripts/up began, in seconds of the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The running platform, as the demonstration and the last lines on the screen need it."""
+
+    state: Path
+    api_url: str
+    flower_url: str
+    receiver: str  # ip:port, the only private address that webhooks may go to by default
+    environment: Mapping[str, str]  # TOWPATH_ variables of its processes
+    logs: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+Demo = Callable[[Started], Awaitable[dict[str, Any]]]  # raises TowpathError where it did not work
+
+
+def up(options: Options, demo: Demo) -> int:
+    """Start everything, run the demonstration once, stay until a signal. Gives the exit status."""
+    state = (options.state or default_state()).absolute()
+    try:
+        with _ending_on_signals():
+            return _up(state, options, demo)
+    except FolderInUse as error:
+        running = read_running(state)
+        if running is None:
+            return _fail(f"{error} Another `up` is starting or ending there; nothing was changed.")
+        _say(f"Towpath already runs on {state} (process {running['pid']}); nothing was changed.")
+        _say(f"  API     {running['api_url']}\n  Flower  {running['flower_url']}")
+        return 1 if options.once else 0  # --once promises a job, and none was run
+    except TowpathError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+def default_state() -> Path:
+    """Where the state is unless `--data` says otherwise."""
+    return states.default(_ROOT if (_ROOT / "pyproject.toml").exists() else Path.cwd())
+
+
+def read_running(state: Path) -> dict[str, Any] | None:
+    """What a running `up` wrote about itself, or None where none runs or it isn't ready yet."""
+    try:
+        lock = states.lock(state / "lock")
+    except FolderInUse:
+        try:
+            content: dict[str, Any] = json.loads((state / "stack.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return content
+    except OSError:
+        return None
+    lock.close()
+    return None
+
+
+def _up(state: Path, options: Options, demo: Demo) -> int:
+    seconds: dict[str, float] = {}
+    clock = _Clock(seconds)
+    if options.started_at is not None:
+        seconds["setup"] = round(max(0.0, time.time() - options.started_at), 2)
+    with ExitStack() as exits:
+        states.prepare(state)
+        exits.enter_context(states.lock(state / "lock"))
+        (state / "stack.json").unlink(missing_ok=True)
+        # Inherited by every process below: those of a killed `up` are waited for.
+        family = exits.enter_context(
+            states.lock(state / "processes.lock", seconds=states.ORPHAN_SECONDS)
+        )
+        port = _port(state, options.port)
+        flower = states.remembered_port(state / "flower.port", FLOWER_PORT)
+        receiver = f"{HOST}:{states.remembered_port(state / 'receiver.port')}"
+        running = servers.start(state, _wanted(options), say=clock.lap)
+        exits.callback(running.stop)
+        environment = _environment(state, options, running, receiver)
+        _migrate(options, running, environment)
+        clock.lap("migrate")
+        started = Started(
+            state=state,
+            api_url=f"http://{HOST}:{port}",
+            flower_url=f"http://{HOST}:{flower}",
+            receiver=receiver,
+            environment=environment,
+            logs=state / "logs",
+            seconds=seconds,
+        )
+        commands = {
+            "api": ["api", "--port", str(port)],
+            "worker": ["worker"],
+            "control": ["control"],
+            "flower": ["flower", "--port", str(flower)],
+        }
+        started.logs.mkdir(mode=0o700, exist_ok=True)
+        family_of = _Family(running, commands, started, family)
+        exits.callback(family_of.end)
+        exits.callback((state / "stack.json").unlink, missing_ok=True)
+        return asyncio.run(_live(family_of, started, clock, options, demo))
+
+
+def _port(state: Path, wanted: int | None) -> int:
+    file = state / "api.port"
+    if wanted is None:
+        return states.remembered_port(file, API_PORT)
+    if states.free_port(wanted) is None:
+        raise Invalid(f"Port {wanted} of {HOST} is taken. Choose another with --port.")
+    file.write_text(f"{wanted}\n")
+    return wanted
+
+
+def _wanted(options: Options) -> list[str]:
+    elsewhere = {
+        "postgres": options.database_url,
+        "valkey": options.broker_url,
+        "model": options.llm_base_url,
+    }
+    return [name for name, url in elsewhere.items() if url is None]
+
+
+def _environment(state: Path, options: Options, running: Servers, receiver: str) -> dict[str, str]:
+    """What every process is told. The owner's URL is not among it: they have no business there."""
+    here = running.addresses
+    told = {
+        "TOWPATH_STATE_DIR": str(state),
+        "TOWPATH_DATABASE_URL": options.database_url or here.app_url,
+        "TOWPATH_BROKER_URL": options.broker_url or here.broker_url,
+        "TOWPATH_LLM_BASE_URL": options.llm_base_url or here.llm_base_url,
+        "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": json.dumps([*options.allowed_private, receiver]),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    own = dict(os.environ)  # noqa: TID251 - handed on to a child, not read as settings
+    own.pop("TOWPATH_DATABASE_OWNER_URL", None)
+    return own | dict(environment)
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "app.cli", *words]
+
+
+def _migrate(options: Options, running: Servers, environment: Mapping[str, str]) -> None:
+    owner = running.addresses.owner_url or options.database_owner_url
+    if owner is None:
+        _say(
+            "TOWPATH_DATABASE_OWNER_URL is not set: the schema of TOWPATH_DATABASE_URL is taken as it is"
+        )
+        return
+    done = subprocess.run(  # noqa: S603 - our own command
+        _command("migrate"),
+        env=_inherited({**environment, "TOWPATH_DATABASE_OWNER_URL": owner}),
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ServerFailed(f"The migration failed.\n{done.stdout}{done.stderr}")
+
+
+@dataclass(slots=True)
+class _Child:
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    deaths: int = 0
+    due: float = 0.0  # when it is started (again)
+
+
+class _Family:
+    """The processes and servers of one `up`: what runs, what has died, when it is started again."""
+
+    def __init__(
+        self, running: Servers, commands: Mapping[str, list[str]], started: Started, lock: FileIO
+    ) -> None:
+        self._servers = running
+        self._commands = commands
+        self._started = started
+        self._lock = lock
+        self._children = {name: _Child() for name in (*running.running, *commands)}
+        self._rng = random.Random()  # noqa: S311 - a delay, not a secret
+        for child in self._children.values():
+            child.started = time.monotonic()
+
+    async def watch(self, changed: asyncio.Event) -> None:
+        """Start what is due, forever. `changed` is set when a child has ended (SIGCHLD)."""
+        while True:
+            changed.clear()
+            self._notice_deaths()
+            now = time.monotonic()
+            for name in self._missing():
+                if self._children[name].due <= now:
+                    self._start(name)
+            waits = [self._children[name].due for name in self._missing()]
+            timeout = max(0.0, min(waits) - time.monotonic()) if waits else None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), timeout)
+
+    def deaths(self, name: str) -> int:
+        """How often it ended by itself, since it was last calm."""
+        return self._children[name].deaths
+
+    def end(self) -> None:
+        """Ask every process to finish, then insist. The servers end after them."""
+        living = [each.process for each in self._children.values() if each.process is not None]
+        for process in living:
+            if process.poll() is None:
+                process.terminate()
+        end = time.monotonic() + _END_SECONDS
+        for process in living:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, end - time.monotonic()))
+            # SIGQUIT is Celery's cold shutdown; the others end by it as well.
+            launch.stop(process, signal.SIGQUIT, seconds=3)
+
+    def _missing(self) -> list[str]:
+        dead = self._servers.dead()
+        return dead + [name for name in self._commands if self._children[name].process is None]
+
+    def _notice_deaths(self) -> None:
+        for name, child in self._children.items():
+            process = child.process
+            if process is not None and process.poll() is not None:
+                child.process = None
+                self._mourn(name, process.returncode)
+        for name in self._servers.dead():
+            child = self._children[name]
+            if child.due <= child.started:  # not yet seen to be dead
+                self._mourn(name, self._servers.running[name].process.returncode)
+
+    def _mourn(self, name: str, status: int) -> None:
+        child = self._children[name]
+        now = time.monotonic()
+        child.deaths = 1 if now - child.started > _CALM.total_seconds() else child.deaths + 1
+        delay = backoff.delay(child.deaths, base=_RESTART_BASE, cap=_RESTART_CAP, rng=self._rng)
+        child.due = now + delay.total_seconds()
+        _say(f"{name} ended with status {status}; it starts again in {delay.total_seconds():.1f} s")
+        _say(launch.tail(self._log(name), 5))
+
+    def _start(self, name: str) -> None:
+        child = self._children[name]
+        child.started = time.monotonic()
+        if name in self._servers.running:
+            try:
+                self._servers.revive(name)
+            except TowpathError as error:
+                child.due = 0.0
+                _say(str(error))
+            return
+        child.process = launch.spawn(
+            _command(*self._commands[name]),
+            log=self._log(name),
+            at_parents_death=signal.SIGTERM,
+            keep_open=[self._lock.fileno()],
+            cwd=_ROOT,
+            env=_inherited(self._started.environment),
+        )
+
+    def _log(self, name: str) -> Path:
+        server = self._servers.running.get(name)
+        return server.folder.log if server else self._started.logs / f"{name}.log"
+
+
+async def _live(
+    family: _Family, started: Started, clock: "_Clock", options: Options, demo: Demo
+) -> int:
+    """Start the processes, show the demonstration, stay. Ends at a signal or, with --once, by itself."""
+    loop = asyncio.get_running_loop()
+    stopping, changed = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGCHLD, changed.set)
+    watcher = asyncio.create_task(family.watch(changed))
+    shown = asyncio.create_task(_show(family, started, clock, options, demo))
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({watcher, shown, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if shown.done():
+            shown.result()
+            if not options.once:
+                await asyncio.wait({watcher, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if watcher.done():
+            watcher.result()
+        if not shown.done():
+            return _fail("Stopped before the demonstration was done.")
+        return 0
+    finally:
+        for task in (watcher, shown, stopped):
+            task.cancel()
+        await asyncio.gather(watcher, shown, stopped, return_exceptions=True)
+        if not options.once:
+            _say("Towpath is stopping")
+
+
+async def _show(
+    family: _Family, started: Started, clock: "_Clock", options: Options, demo: Demo
+) -> None:
+    async with _peak_memory() as memory:
+        await _until_ready(family, started)
+        clock.lap("processes")
+        _write_running(started)
+        result = await demo(started)
+        clock.lap("demonstration")
+    seconds = started.seconds | {"total": round(sum(started.seconds.values()), 2)}
+    memory_mb = round(memory[0] / 1_000_000)
+    if options.as_json:
+        line = result | {"seconds": result.get("seconds", {}) | seconds}
+        line |= {"memory": {"peak_pss_mb": memory_mb}}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+    _say(f"peak memory of the whole stack {memory_mb} MB; {seconds['total']} s in all")
+    if not options.once:
+        _say(f"Towpath runs; its state is in {started.state}, its logs in {started.logs}")
+        _say(
+            f"  API     {started.api_url} (documentation at /docs)\n  Flower  {started.flower_url}"
+        )
+        _say("Ctrl-C ends it; nothing is lost.")
+
+
+async def _until_ready(family: _Family, started: Started) -> None:
+    """Until the API says it is ready. Raises ServerFailed where it dies again and again, or is late."""
+    end = time.monotonic() + _READY_SECONDS
+    addresses = {"api": f"{started.api_url}/readyz", "flower": f"{started.flower_url}/healthcheck"}
+    for name, url in addresses.items():
+        while not await asyncio.to_thread(_says_ok, url):
+            if family.deaths(name) > 2 or time.monotonic() > end:
+                log = launch.tail(started.logs / f"{name}.log")
+                raise ServerFailed(f"{name} does not get ready.\n{log}")
+            await asyncio.sleep(0.1)
+
+
+def _says_ok(url: str) -> bool:
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=5)
+    try:
+        connection.request("GET", f"/{path}")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+@contextlib.asynccontextmanager
+async def _peak_memory() -> AsyncIterator[list[int]]:
+    """Bytes of the whole tree at its largest, looked at twice a second, in a list of one."""
+    peak = [0]
+
+    async def sample() -> None:
+        while True:
+            peak[0] = max(peak[0], await asyncio.to_thread(footprint.tree_bytes, os.getpid()))
+            await asyncio.sleep(0.5)
+
+    task = asyncio.create_task(sample())
+    try:
+        yield peak
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _write_running(started: Started) -> None:
+    content = {
+        "pid": os.getpid(),
+        "api_url": started.api_url,
+        "flower_url": started.flower_url,
+        "receiver": started.receiver,
+        "logs": str(started.logs),
+        "environment": dict(started.environment),
+    }
+    half = started.state / "stack.json.half"
+    half.touch(0o600)
+    half.write_text(json.dumps(content, indent=2) + "\n")
+    half.replace(started.state / "stack.json")
+
+
+class _Clock:
+    """Writes how long each phase took, as it ends."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def lap(self, phase: str) -> None:
+        """The phase has ended."""
+        now = time.monotonic()
+        self._seconds[phase] = round(now - self._last, 2)
+        self._last = now
+        _say(f"{phase:<14} {self._seconds[phase]:6.2f} s")
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end this process like Ctrl-C: every child is stopped first."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fail(message: str) -> int:
+    _say(message)
+    return 1
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

@@ -40,7 +40,7 @@ async def lead(name: str, db: Database, work: Callable[[], Awaitable[None]]) -> 
         except psycopg.Error as error:
             log.warning("loop.lock_lost", loop=name, error=str(error))
         except Exception:  # a loop outlives its faults; each is logged
-            log.exception("loop.failed", loop=name, exc_info=error)
+            log.exception("loop.failed", loop=name)
         await asyncio.sleep(TRY_SECONDS)
 
 

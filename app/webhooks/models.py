@@ -10,15 +10,26 @@ from app.core.ids import DeliveryId, EndpointId, EventId, SecretId, TenantId
 
 
 class WebhookEndpoint(Base):
-    """Where a tenant wants to be told, and of what."""
+    """Where a tenant wants to be told, and of what. A deleted one stays for its deliveries, unseen."""
 
     __tablename__ = "webhook_endpoint"
     __table_args__ = (
         UniqueConstraint("tenant", "id"),
-        ForeignKeyConstraint(["tenant", "secret"], ["secret.tenant", "secret.id"], name="webhook_endpoint_secret_fkey"),
-        ForeignKeyConstraint(["tenant", "old_secret"], ["secret.tenant", "secret.id"], name="webhook_endpoint_old_secret_fkey"),
-        CheckConstraint("state IN ('enabled', 'disabled')", name="state_known"),
-        CheckConstraint("(old_secret IS NOT NULL) = (old_secret_until IS NOT NULL)", name="rotation_ends"),
+        ForeignKeyConstraint(
+            ["tenant", "secret"],
+            ["secret.tenant", "secret.id"],
+            name="webhook_endpoint_secret_fkey",
+        ),
+        ForeignKeyConstraint(
+            ["tenant", "old_secret"],
+            ["secret.tenant", "secret.id"],
+            name="webhook_endpoint_old_secret_fkey",
+        ),
+        CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name="state_known"),
+        CheckConstraint("(secret IS NULL) = (state = 'deleted')", name="signed_until_deleted"),
+        CheckConstraint(
+            "(old_secret IS NOT NULL) = (old_secret_until IS NOT NULL)", name="rotation_ends"
+        ),
         Index("webhook_endpoint_secret", "secret"),
         Index("webhook_endpoint_old_secret", "old_secret"),
     )
@@ -28,7 +39,7 @@ class WebhookEndpoint(Base):
     url: Mapped[str]
     description: Mapped[str]
     events: Mapped[list[str]]  # names, or ["*"]
-    secret: Mapped[SecretId]
+    secret: Mapped[SecretId | None]
     old_secret: Mapped[SecretId | None]
     old_secret_until: Mapped[datetime | None]
     state: Mapped[str] = mapped_column(server_default="enabled")
@@ -43,12 +54,23 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("tenant", "id"),
         UniqueConstraint("endpoint", "event", "generation"),
-        ForeignKeyConstraint(["tenant", "endpoint"], ["webhook_endpoint.tenant", "webhook_endpoint.id"]),
+        ForeignKeyConstraint(
+            ["tenant", "endpoint"], ["webhook_endpoint.tenant", "webhook_endpoint.id"]
+        ),
         ForeignKeyConstraint(["tenant", "event"], ["outbox_event.tenant", "outbox_event.id"]),
-        CheckConstraint("state IN ('pending', 'dispatched', 'delivered', 'failed')", name="state_known"),
-        CheckConstraint("(finished_at IS NOT NULL) = (state IN ('delivered', 'failed'))", name="ends_once"),
-        CheckConstraint("(lease_until IS NOT NULL) = (state = 'dispatched')", name="leased_while_out"),
-        Index("delivery_due", "due_at", postgresql_where="state = 'pending'"),
+        CheckConstraint(
+            "state IN ('pending', 'dispatched', 'delivered', 'failed')", name="state_known"
+        ),
+        CheckConstraint(
+            "(finished_at IS NOT NULL) = (state IN ('delivered', 'failed'))", name="ends_once"
+        ),
+        CheckConstraint(
+            "(lease_until IS NOT NULL) = (state = 'dispatched')", name="leased_while_out"
+        ),
+        CheckConstraint("claimed_at IS NULL OR state = 'dispatched'", name="claimed_while_out"),
+        # due.sql walks this an endpoint at a time.
+        Index("delivery_due", "endpoint", "due_at", postgresql_where="state = 'pending'"),
+        Index("delivery_listed", "endpoint", "id"),
         Index("delivery_leased", "lease_until", postgresql_where="state = 'dispatched'"),
         Index("delivery_of_event", "event"),
     )
@@ -63,6 +85,7 @@ class Delivery(Base):
     tries: Mapped[int] = mapped_column(server_default="0")
     due_at: Mapped[datetime]
     lease_until: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]  # when its sender took it up: the fence of what it records
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -71,7 +94,9 @@ class DeliveryTry(Base):
     """One request to an endpoint, and how it ended."""
 
     __tablename__ = "delivery_try"
-    __table_args__ = (ForeignKeyConstraint(["tenant", "delivery"], ["delivery.tenant", "delivery.id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "delivery"], ["delivery.tenant", "delivery.id"]),
+    )
 
     delivery: Mapped[DeliveryId] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)

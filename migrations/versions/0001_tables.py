@@ -38,10 +38,11 @@ def upgrade() -> None:
         sa.Column("from_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("input_picousd", sa.BigInteger(), nullable=False),
         sa.Column("cached_input_picousd", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_picousd", sa.BigInteger(), nullable=False),
         sa.Column("output_picousd", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "input_picousd >= 0 AND cached_input_picousd >= 0 AND output_picousd >= 0",
+            "input_picousd >= 0 AND cached_input_picousd >= 0 AND cache_write_picousd >= 0 AND output_picousd >= 0",
             name=op.f("price_not_negative"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("price_pkey")),
@@ -224,6 +225,7 @@ def upgrade() -> None:
         sa.Column("calls", sa.BigInteger(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
         sa.Column("output_tokens", sa.BigInteger(), nullable=False),
         sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cost_nanousd", sa.BigInteger(), nullable=False),
@@ -255,14 +257,18 @@ def upgrade() -> None:
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("events", postgresql.ARRAY(sa.Text()), nullable=False),
-        sa.Column("secret", sa.Uuid(), nullable=False),
+        sa.Column("secret", sa.Uuid(), nullable=True),
         sa.Column("old_secret", sa.Uuid(), nullable=True),
         sa.Column("old_secret_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("state", sa.Text(), server_default="enabled", nullable=False),
         sa.Column("disabled_reason", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "state IN ('enabled', 'disabled')", name=op.f("webhook_endpoint_state_known")
+            "(secret IS NULL) = (state = 'deleted')",
+            name=op.f("webhook_endpoint_signed_until_deleted"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('enabled', 'disabled', 'deleted')", name=op.f("webhook_endpoint_state_known")
         ),
         sa.CheckConstraint(
             "(old_secret IS NOT NULL) = (old_secret_until IS NOT NULL)",
@@ -318,6 +324,7 @@ def upgrade() -> None:
         sa.Column("tries", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
@@ -327,6 +334,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(lease_until IS NOT NULL) = (state = 'dispatched')",
             name=op.f("delivery_leased_while_out"),
+        ),
+        sa.CheckConstraint(
+            "claimed_at IS NULL OR state = 'dispatched'", name=op.f("delivery_claimed_while_out")
         ),
         sa.CheckConstraint(
             "state IN ('pending', 'dispatched', 'delivered', 'failed')",
@@ -349,7 +359,11 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "id", name=op.f("delivery_tenant_id_key")),
     )
     op.create_index(
-        "delivery_due", "delivery", ["due_at"], unique=False, postgresql_where="state = 'pending'"
+        "delivery_due",
+        "delivery",
+        ["endpoint", "due_at"],
+        unique=False,
+        postgresql_where="state = 'pending'",
     )
     op.create_index(
         "delivery_leased",
@@ -358,6 +372,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where="state = 'dispatched'",
     )
+    op.create_index("delivery_listed", "delivery", ["endpoint", "id"], unique=False)
     op.create_index("delivery_of_event", "delivery", ["event"], unique=False)
     op.create_table(
         "job",
@@ -666,6 +681,7 @@ def upgrade() -> None:
         sa.Column("price", sa.Uuid(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
         sa.Column("output_tokens", sa.BigInteger(), nullable=False),
         sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
         sa.Column("estimated", sa.Boolean(), nullable=False),
@@ -738,6 +754,7 @@ def upgrade() -> None:
         sa.Column("step", sa.Text(), nullable=False),
         sa.Column("effect_key", sa.Text(), nullable=False),
         sa.Column("accounts", postgresql.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("labels", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("price", sa.Uuid(), nullable=False),
@@ -760,7 +777,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "state IN ('held', 'settled', 'released')", name=op.f("reservation_state_known")
         ),
-        sa.CheckConstraint("asked_nanousd > 0", name=op.f("reservation_asked_positive")),
+        sa.CheckConstraint("asked_nanousd >= 0", name=op.f("reservation_asked_not_negative")),
         sa.ForeignKeyConstraint(["attempt"], ["attempt.id"], name=op.f("reservation_attempt_fkey")),
         sa.ForeignKeyConstraint(["price"], ["price.id"], name=op.f("reservation_price_fkey")),
         sa.ForeignKeyConstraint(
@@ -921,6 +938,7 @@ def downgrade() -> None:
     )
     op.drop_table("job")
     op.drop_index("delivery_of_event", table_name="delivery")
+    op.drop_index("delivery_listed", table_name="delivery")
     op.drop_index("delivery_leased", table_name="delivery", postgresql_where="state = 'dispatched'")
     op.drop_index("delivery_due", table_name="delivery", postgresql_where="state = 'pending'")
     op.drop_table("delivery")

@@ -21,8 +21,12 @@ class BudgetAccount(Base):
         ForeignKeyConstraint(["tenant", "job"], ["job.tenant", "job.id"]),
         CheckConstraint("kind IN ('tenant', 'job')", name="kind_known"),
         CheckConstraint("(job IS NOT NULL) = (kind = 'job')", name="job_of_its_kind"),
-        CheckConstraint("limit_nanousd >= 0 AND spent_nanousd >= 0 AND held_nanousd >= 0", name="not_negative"),
-        Index("budget_account_of_tenant", "tenant", unique=True, postgresql_where="kind = 'tenant'"),
+        CheckConstraint(
+            "limit_nanousd >= 0 AND spent_nanousd >= 0 AND held_nanousd >= 0", name="not_negative"
+        ),
+        Index(
+            "budget_account_of_tenant", "tenant", unique=True, postgresql_where="kind = 'tenant'"
+        ),
         Index("budget_account_of_job", "job", unique=True),
     )
 
@@ -33,7 +37,7 @@ class BudgetAccount(Base):
     limit_nanousd: Mapped[int]
     spent_nanousd: Mapped[int] = mapped_column(server_default="0")
     held_nanousd: Mapped[int] = mapped_column(server_default="0")
-    overrun_at: Mapped[datetime | None]  # a settlement passed its hold: blocked until an operator looks
+    overrun_at: Mapped[datetime | None]  # a settlement passed its hold: blocked till looked at
     created_at: Mapped[datetime]
 
 
@@ -46,7 +50,7 @@ class Reservation(Base):
         ForeignKeyConstraint(["attempt"], ["attempt.id"]),
         CheckConstraint("state IN ('held', 'settled', 'released')", name="state_known"),
         CheckConstraint("(closed_at IS NOT NULL) = (state <> 'held')", name="closes_once"),
-        CheckConstraint("asked_nanousd > 0", name="asked_positive"),
+        CheckConstraint("asked_nanousd >= 0", name="asked_not_negative"),
         CheckConstraint("NOT unconfirmed OR state = 'settled'", name="unconfirmed_when_settled"),
         Index("reservation_open", "attempt", postgresql_where="state = 'held'"),
         Index("reservation_of_attempt", "attempt"),
@@ -61,6 +65,7 @@ class Reservation(Base):
     step: Mapped[str]
     effect_key: Mapped[str]
     accounts: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    labels: Mapped[dict[str, Any]]  # what its usage line is reported by, whoever closes it
     provider: Mapped[str]
     model: Mapped[str]
     price: Mapped[PriceId] = mapped_column(ForeignKey("price.id"))

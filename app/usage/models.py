@@ -15,7 +15,11 @@ class Price(Base):
     __tablename__ = "price"
     __table_args__ = (
         UniqueConstraint("provider", "model", "from_at"),
-        CheckConstraint("input_picousd >= 0 AND cached_input_picousd >= 0 AND output_picousd >= 0", name="not_negative"),
+        CheckConstraint(
+            "input_picousd >= 0 AND cached_input_picousd >= 0 AND cache_write_picousd >= 0"
+            " AND output_picousd >= 0",
+            name="not_negative",
+        ),
     )
 
     id: Mapped[PriceId] = mapped_column(primary_key=True)
@@ -24,6 +28,7 @@ class Price(Base):
     from_at: Mapped[datetime]
     input_picousd: Mapped[int]
     cached_input_picousd: Mapped[int]
+    cache_write_picousd: Mapped[int]
     output_picousd: Mapped[int]
     created_at: Mapped[datetime]
 
@@ -60,9 +65,10 @@ class UsageLine(Base):
     provider: Mapped[str]
     model: Mapped[str]
     price: Mapped[PriceId] = mapped_column(ForeignKey("price.id"))
-    input_tokens: Mapped[int]
+    input_tokens: Mapped[int]  # cached and cache_write included
     cached_tokens: Mapped[int]
-    output_tokens: Mapped[int]
+    cache_write_tokens: Mapped[int]
+    output_tokens: Mapped[int]  # reasoning included
     reasoning_tokens: Mapped[int]
     estimated: Mapped[bool]  # counted by us, since the provider sent no usage
     unconfirmed: Mapped[bool]  # booked at the hold: what it really cost isn't known
@@ -92,6 +98,7 @@ class UsageRollup(Base):
     calls: Mapped[int]
     input_tokens: Mapped[int]
     cached_tokens: Mapped[int]
+    cache_write_tokens: Mapped[int]
     output_tokens: Mapped[int]
     reasoning_tokens: Mapped[int]
     cost_nanousd: Mapped[int]

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -19,6 +20,9 @@ from migrations import run as migrations
 from tests.arrange import make_tenant
 
 TEMPLATE_LOCK = 7_214_001
+# A slow machine is not a fault of what is tested.
+hypothesis.settings.register_profile("towpath", deadline=None, max_examples=100)
+hypothesis.settings.load_profile("towpath")
 MARKERS = {"concurrency": "concurrency", "journeys": "journey", "architecture": "architecture"}
 
 

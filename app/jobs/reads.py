@@ -40,7 +40,7 @@ async def get(session: AsyncSession, tenant: TenantId, job: JobId) -> Job | None
 async def states_of(session: AsyncSession, jobs: Sequence[JobId]) -> dict[JobId, str]:
     """The states of jobs by id, whoever's they are: for waiters that have looked at the tenant before."""
     query = select(Job.id, Job.state).where(Job.id.in_(jobs))
-    return {job: state for job, state in await session.execute(query)}
+    return {row.id: row.state for row in await session.execute(query)}
 
 
 async def listed(

@@ -15,6 +15,7 @@ from app.workflows import expressions
 
 MAX_STEPS: Final = 100
 MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 64  # as of a request's body; a schema within it can't exhaust the stack
 NAME: Final = r"^[a-z][a-z0-9_]{0,62}$"
 WORKFLOW_NAME: Final = r"^[a-z][a-z0-9_.-]{0,62}$"
 PROMPT: Final = r"^[a-z][a-z0-9_]*@[1-9][0-9]*$"
@@ -89,6 +90,8 @@ class Predicted:
 
 def parse(raw: Any) -> Definition:
     """A definition from JSON data. Raises Invalid with a pointer to each fault; nothing is guessed."""
+    if _deeper_than(raw, MAX_DEPTH):
+        raise Invalid.at("", f"A definition nests at most {MAX_DEPTH} levels.")
     if len(json.dumps(raw)) > MAX_BYTES:
         raise Invalid.at("", f"A definition has at most {MAX_BYTES} bytes.")
     try:
@@ -103,6 +106,25 @@ def parse(raw: Any) -> Definition:
     if faults:
         raise Invalid("The definition can't run.", errors=faults)
     return definition
+
+
+def _deeper_than(raw: Any, limit: int) -> bool:
+    level = [raw]
+    for _ in range(limit):
+        level = [
+            part
+            for value in level
+            for part in (
+                value.values()
+                if isinstance(value, dict)
+                else value
+                if isinstance(value, list)
+                else ()
+            )
+        ]
+        if not level:
+            return False
+    return True
 
 
 def stored(data: dict[str, Any]) -> Definition:

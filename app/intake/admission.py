@@ -76,10 +76,15 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The job that stands for the intent, and whether this call made it."""
+    """The job that stands for the intent, and whether this call made it.
+
+    Where it did, the job has this version and was created `at`, the database's time.
+    """
 
     job: JobId
     outcome: Literal["created", "replayed"]
+    version_number: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,7 @@ async def admit(
             asked_nanousd=min(predicted, spec.max_cost_nanousd or predicted),
             limit_nanousd=row.limit_nanousd, spent_nanousd=row.spent_nanousd, held_nanousd=row.held_nanousd,
         )  # fmt: skip
-    return Admitted(JobId(row.job), row.outcome)
+    return Admitted(JobId(row.job), row.outcome, pinned.number, row.at)
 
 
 async def _open(desk: Desk) -> None:

@@ -1,6 +1,6 @@
 -- Admit: a batch of jobs, each with its idempotency record, first event and audit entry, in one commit.
 -- Takes   items jsonb: [{n, job, tenant, key, route, intent, fingerprint, …}], n in order of arrival
--- Gives   (n, job, outcome, limit_nanousd, spent_nanousd, held_nanousd) of each item, by n;
+-- Gives   (n, job, outcome, limit_nanousd, spent_nanousd, held_nanousd, at) of each item, by n;
 --         outcome: created | replayed | conflict | refused (its envelope has no room: nothing is stored)
 -- Locks   idempotency_record in key order; a tenant's row FOR KEY SHARE by the foreign keys
 -- Races   the same intent elsewhere: the second waits at the record, then replays. DO UPDATE, since
@@ -97,7 +97,7 @@ SELECT item.n, coalesce(c.object, item.job) AS job,
             WHEN c.fingerprint <> decode(item.fingerprint, 'hex') THEN 'conflict'
             WHEN c.object = item.job THEN 'created'
             ELSE 'replayed' END AS outcome,
-       room.limit_nanousd, room.spent_nanousd, room.held_nanousd,
+       room.limit_nanousd, room.spent_nanousd, room.held_nanousd, app_now() AS at,
        (SELECT pg_notify('dispatch', '') FROM (SELECT FROM made WHERE state = 'queued' LIMIT 1) AS any_made) AS woken
   FROM item
   LEFT JOIN room ON room.n = item.n

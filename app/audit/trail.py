@@ -2,10 +2,8 @@
 
 import json
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -17,15 +15,23 @@ from app.core.ids import EntryId, TenantId
 PLATFORM: Final = TenantId(UUID(int=0))  # the chain of what concerns no single tenant
 SALT_BYTES: Final = 16
 
+_JSON: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 _APPEND: Final = statements.load(__file__, "append")
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: an API key by its wire id, an operator by name, or a part of the platform."""
+    """Who acts: an API key by its wire id, an operator by name, or a part of the platform.
+
+    Where a request is behind it, also which one, and from where.
+    """
 
     kind: Literal["key", "operator", "system"]
     id: str
+    request_id: str | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +71,26 @@ def entry(
 ) -> NewEntry:
     """An entry of a tenant's chain, or of PLATFORM: `actor` did `action` (`key.revoked`) to `object`.
 
-    `object` is a wire id; `before` and `after` are plain data, kept without their secrets. The time
-    is this process's: what is hashed is then exactly what is stored.
+    `object` is a wire id; `before` and `after` are plain data, kept without their secrets. Request and
+    address are the actor's unless given. The time is this process's: what is hashed is then exactly
+    what is stored.
     """
     id_ = EntryId(ids.new())
     at = clock.now()
-    facts = {
+    body = {
         "id": wire(id_),
         "chain": wire_chain(chain),
         "at": clock.wire(at),
         "actor": {"kind": actor.kind, "id": actor.id},
         "action": action,
         "object": object,
-        "before": before,
-        "after": after,
-        "reason": reason,
-        "request_id": request_id,
-        "address": address,
+        "before": _kept(before),
+        "after": _kept(after),
+        "reason": _kept(reason),
+        "request_id": _kept(request_id or actor.request_id),
+        "address": address or actor.address,
     }
-    body = canonical(redaction.redact(facts))
-    return NewEntry(id_, chain, at, action, body, secrets.token_bytes(SALT_BYTES))
+    return NewEntry(id_, chain, at, action, _encoded(body), secrets.token_bytes(SALT_BYTES))
 
 
 async def append(session: AsyncSession, *entries: NewEntry) -> None:
@@ -103,29 +109,27 @@ def wire_chain(chain: UUID) -> str:
     return "platform" if chain == PLATFORM else ids.wire("ten", chain)
 
 
-def canonical(value: Any) -> str:
-    """One text for one value: keys sorted, no space, no number but whole ones, always valid UTF-8.
-
-    A float becomes its shortest decimal text. A lone surrogate, which UTF-8 can't hold, stays as its
-    JSON escape; NUL is escaped by JSON itself.
-    """
-    text = json.dumps(
-        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode("utf-8", "backslashreplace").decode()
+def _kept(value: Any) -> Any:
+    # Only what comes from outside passes here: an entry is written for every admission.
+    return None if value is None else _plain(redaction.redact(value))
 
 
 def _plain(value: Any) -> Any:
+    """Data without any number but whole ones: a float or a Decimal becomes its decimal text."""
     match value:
         case None | bool() | int() | str():
             return value
-        case float() | Decimal():
-            return str(value)
         case datetime():
             return clock.wire(value)
-        case Mapping():
+        case dict():
             return {str(name): _plain(held) for name, held in value.items()}
         case list() | tuple():
             return [_plain(held) for held in value]
         case _:
             return str(value)
+
+
+def _encoded(plain: Any) -> str:
+    """One text for one value: keys sorted, no space, always valid UTF-8."""
+    # A lone surrogate, which UTF-8 can't hold, stays as the escape that JSON has for it.
+    return _JSON.encode(plain).encode("utf-8", "backslashreplace").decode()

@@ -12,7 +12,9 @@ class Switch(Base):
     """A lever that stops something at once: `admission`, `model_calls`, `webhooks`."""
 
     __tablename__ = "switch"
-    __table_args__ = (CheckConstraint("name IN ('admission', 'model_calls', 'webhooks')", name="name_known"),)
+    __table_args__ = (
+        CheckConstraint("name IN ('admission', 'model_calls', 'webhooks')", name="name_known"),
+    )
 
     name: Mapped[str] = mapped_column(primary_key=True)
     off: Mapped[bool]

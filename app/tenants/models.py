@@ -32,9 +32,7 @@ class ApiKey(Base):
     """A credential of one tenant. The key itself is shown once; only its digest is kept."""
 
     __tablename__ = "api_key"
-    __table_args__ = (
-        UniqueConstraint("tenant", "id"),
-    )
+    __table_args__ = (UniqueConstraint("tenant", "id"),)
 
     id: Mapped[KeyId] = mapped_column(primary_key=True)
     tenant: Mapped[TenantId] = mapped_column(ForeignKey("tenant.id"))

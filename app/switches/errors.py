@@ -1,0 +1,9 @@
+"""Refusals by a lever."""
+
+from app.core.errors import TowpathError
+
+
+class Disabled(TowpathError):
+    """An operator has switched this off. Context: switch."""
+
+    code = "disabled"

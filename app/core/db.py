@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 import psycopg
 from psycopg.rows import namedtuple_row
-from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text, Uuid
+from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text, Uuid, exc
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import (
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import DeclarativeBase
 
 from app.core import ids
+from app.core.errors import Unavailable
 
 # A plan made on a short queue was seen to cost up to a second after a burst (docs/blueprint.md).
 HOT: Final = {"plan_cache_mode": "force_custom_plan"}
@@ -57,9 +58,15 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session in one transaction: committed at the end, rolled back by an exception."""
-        async with self.sessions.begin() as session:
-            yield session
+        """A session in one transaction: committed at the end, rolled back by an exception.
+
+        Raises Unavailable where the database is out of reach, or a lock or a connection was waited for too long.
+        """
+        try:
+            async with self.sessions.begin() as session:
+                yield session
+        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+            raise Unavailable("The database is out of reach.", retry_after=1) from error
 
     async def connect_hot(
         self, *, autocommit: bool = True, settings: Mapping[str, str] = HOT

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import namedtuple_row
 
 from app.budgets import decisions
-from app.budgets.decisions import Account, Ask, Hold, Move, Refusal
+from app.budgets.decisions import Account, Ask, Change, Hold, Move, Refusal
 from app.core import statements
 from app.core.ids import AccountId, AttemptId, HoldId, JobId, PriceId, TenantId
 from app.usage import meter
@@ -20,13 +20,14 @@ Connection = psycopg.AsyncConnection[Any]
 
 NO_TOKENS: Final = Tokens(input=0, output=0)  # of an unconfirmed call: not known, so not invented
 
+_PLANS: Final = statements.load(__file__, "plans")
 _FENCE: Final = statements.load(__file__, "fence")
 _ACCOUNTS_FOR: Final = statements.load(__file__, "accounts_for")
-_ACCOUNTS_BY_ID: Final = statements.load(__file__, "accounts_by_id")
 _EARLIER: Final = statements.load(__file__, "earlier")
 _RESERVE: Final = statements.load(__file__, "reserve")
 _HOLDS: Final = statements.load(__file__, "holds")
 _CLOSE: Final = statements.load(__file__, "close")
+_POST: Final = statements.load(__file__, "post")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ Reserved = Literal["held", "lost", "no_account"] | Replied | Refusal
 async def reserve(connection: Connection, items: Sequence[Wanted]) -> list[Reserved]:
     """Make holds: one transaction, one outcome an item."""
     async with connection.pipeline(), connection.transaction():
+        await connection.execute(_PLANS.raw)
         fenced = await connection.execute(_FENCE.raw, {"attempts": [it.attempt for it in items]})
         bind = {"tenants": [it.tenant for it in items], "jobs": [it.job for it in items]}
         locked = await connection.execute(_ACCOUNTS_FOR.raw, bind)
@@ -129,35 +131,25 @@ def _decide(
 
 async def close(connection: Connection, items: Sequence[Closing]) -> list[Hold | None]:
     """Close holds in a transaction of their own; the hold as it stands then, None where none was made."""
-    async with connection.transaction():
+    async with connection.pipeline(), connection.transaction():
+        await connection.execute(_PLANS.raw)
         return await close_within(connection, items)
 
 
 async def close_within(connection: Connection, items: Sequence[Closing]) -> list[Hold | None]:
     """Close holds in the caller's transaction. Locks the reservations, then the accounts, in id order."""
-    rows = {
-        row.id: row
-        for row in await _rows(connection, _HOLDS.raw, {"holds": [it.hold for it in items]})
-    }
-    on = sorted({id_ for row in rows.values() for id_ in row.accounts})
-    accounts = {
-        row.id: _account(row)
-        for row in await _rows(connection, _ACCOUNTS_BY_ID.raw, {"accounts": on})
-    }
+    bind = {"holds": [it.hold for it in items]}
+    rows = {row.id: row for row in await _rows(connection, _HOLDS.raw, bind)}
     holds = {id_: _hold(row) for id_, row in rows.items()}
-    moves: list[tuple[Closing, Move]] = []
+    moves: list[tuple[Closing, Hold, Move]] = []
     for item in items:
         if item.hold not in holds:
             continue
         holds[item.hold], move = _closed(holds[item.hold], item)
         if move is not None:
-            moves.append((item, move))
-            for id_ in holds[item.hold].accounts:
-                accounts[id_] = decisions.post(
-                    accounts[id_], move, overrun=holds[item.hold].overrun
-                )
+            moves.append((item, holds[item.hold], move))
     if moves:
-        await _write(connection, rows, holds, accounts, moves)
+        await _write(connection, rows, moves)
     return [holds.get(item.hold) for item in items]
 
 
@@ -172,36 +164,34 @@ def _closed(hold: Hold, item: Closing) -> tuple[Hold, Move | None]:
 
 
 async def _write(
-    connection: Connection,
-    rows: dict[HoldId, Any],
-    holds: dict[HoldId, Hold],
-    accounts: dict[AccountId, Account],
-    moves: Sequence[tuple[Closing, Move]],
+    connection: Connection, rows: dict[HoldId, Any], moves: Sequence[tuple[Closing, Hold, Move]]
 ) -> None:
-    moved = {item.hold for item, _ in moves}
+    last = {item.hold: hold for item, hold, _ in moves}
     entries = [
-        {"account": str(id_), "hold": str(item.hold), "kind": move.kind,
+        {"account": str(id_), "hold": str(hold.id), "kind": move.kind,
          "held": move.held_nanousd, "spent": move.spent_nanousd}
-        for item, move in moves
-        for id_ in holds[item.hold].accounts
+        for _, hold, move in moves
+        for id_ in hold.accounts
     ]  # fmt: skip
     # A late correction leaves no reply: the job has gone on without it, perhaps with another.
     effects = {
         rows[item.hold].effect_key: _effect_row(rows[item.hold], item)
-        for item, move in moves
+        for item, _, move in moves
         if item.reply is not None and move.kind == "settle"
     }
-    touched = {id_ for hold in moved for id_ in holds[hold].accounts}
     bind = {
-        "holds": json.dumps([_closed_row(holds[id_]) for id_ in moved]),
-        "accounts": json.dumps([_account_row(accounts[id_]) for id_ in touched]),
+        "holds": json.dumps([_closed_row(hold) for hold in last.values()]),
         "entries": json.dumps(entries),
         "effects": json.dumps(list(effects.values())),
     }
     await connection.execute(_CLOSE.raw, bind)
-    lines = [_line(rows[item.hold], item, move) for item, move in moves if move.line is not None]
+    lines = [_line(rows[item.hold], item, move) for item, _, move in moves if move.line is not None]
     if lines:
         await meter.write(connection, lines)
+    # The accounts last: nothing that takes time stands between their lock and the commit.
+    changes = decisions.total((hold, move) for _, hold, move in moves)
+    sums = json.dumps([_change_row(id_, change) for id_, change in changes.items()])
+    await connection.execute(_POST.raw, {"accounts": sums})
 
 
 async def _rows(connection: Connection, query: str, bind: dict[str, Any]) -> list[Any]:
@@ -242,10 +232,10 @@ def _closed_row(hold: Hold) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _account_row(account: Account) -> dict[str, Any]:
+def _change_row(account: AccountId, change: Change) -> dict[str, Any]:
     return {
-        "id": str(account.id), "held": account.held_nanousd, "spent": account.spent_nanousd,
-        "blocked": account.blocked,
+        "id": str(account), "held": change.held_nanousd, "spent": change.spent_nanousd,
+        "overrun": change.overrun,
     }  # fmt: skip
 
 

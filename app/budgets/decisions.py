@@ -1,6 +1,6 @@
 """What the ledger decides, pure: on values read under the locks, item by item, in order of arrival."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -62,6 +62,18 @@ class Move:
     held_nanousd: int
     spent_nanousd: int
     line: Literal["charge", "correction"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is added to an account. `overrun`: some call cost more than was held for it."""
+
+    held_nanousd: int
+    spent_nanousd: int
+    overrun: bool
+
+
+_UNCHANGED = Change(0, 0, overrun=False)
 
 
 def reserve(
@@ -133,11 +145,15 @@ def presume(hold: Hold) -> tuple[Hold, Move | None]:
     return booked, Move("settle", -hold.asked_nanousd, hold.asked_nanousd, "charge")
 
 
-def post(account: Account, move: Move, *, overrun: bool) -> Account:
-    """The account after a move. An overrun blocks the tenant's: every hold of the tenant passes it."""
-    return replace(
-        account,
-        held_nanousd=account.held_nanousd + move.held_nanousd,
-        spent_nanousd=account.spent_nanousd + move.spent_nanousd,
-        blocked=account.blocked or (overrun and account.kind == "tenant"),
-    )
+def total(moves: Iterable[tuple[Hold, Move]]) -> dict[AccountId, Change]:
+    """What moves come to, an account each."""
+    changes: dict[AccountId, Change] = {}
+    for hold, move in moves:
+        for id_ in hold.accounts:
+            before = changes.get(id_, _UNCHANGED)
+            changes[id_] = Change(
+                before.held_nanousd + move.held_nanousd,
+                before.spent_nanousd + move.spent_nanousd,
+                before.overrun or hold.overrun,
+            )
+    return changes

@@ -6,18 +6,23 @@ what even that misses by `sweep`.
 
 import asyncio
 import json
+import random
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, TypeVar
+
+import psycopg
 
 from app.attempts.errors import AttemptLost
 from app.budgets import _groups
 from app.budgets._groups import Closing, Connection, Replied, Reserved, Wanted
 from app.budgets.decisions import Hold, Refusal
 from app.budgets.errors import AccountUnknown, BudgetExhausted, HoldUnknown
-from app.core import ids, statements
+from app.core import backoff, ids, statements
 from app.core.db import Database
+from app.core.errors import Unavailable
 from app.core.groupcommit import GroupCommit
 from app.core.ids import AttemptId, HoldId, JobId, KeyId, TenantId
 from app.usage import pricing
@@ -30,6 +35,11 @@ _PRUNE: Final = statements.load(__file__, "prune")
 # A worker that outlived its attempt still brings the true cost within a call's time-out.
 ORPHAN_GRACE: Final = timedelta(minutes=15)
 
+# How long a settlement is tried again while the database is away: a restart, a failover.
+CLOSING_PATIENCE: Final = timedelta(seconds=60)
+_PAUSE: Final = timedelta(milliseconds=200)
+
+Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
@@ -86,6 +96,7 @@ class Ledger:
     holds: GroupCommit[Wanted, Reserved]
     closings: GroupCommit[Closing, Hold | None]
     outliving: set["asyncio.Task[Any]"] = field(default_factory=set)
+    rng: random.Random = field(default_factory=random.Random)
 
 
 def open_ledger(db: Database) -> Ledger:
@@ -129,7 +140,7 @@ async def reserve(
         price=price.id, input_bound_tokens=input_bound_tokens, max_output_tokens=max_output_tokens,
         asked_nanousd=asked,
     )  # fmt: skip
-    task = _outlive(ledger, ledger.holds.submit(wanted))
+    task = _outlive(ledger, _submit(ledger.holds, wanted))
     try:
         outcome = await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -220,16 +231,38 @@ async def _presume(connection: Connection, rows: Sequence[Any]) -> int:
 
 
 async def _close(ledger: Ledger, closing: Closing) -> Hold:
-    hold = await asyncio.shield(_outlive(ledger, ledger.closings.submit(closing)))
+    hold = await asyncio.shield(_outlive(ledger, _insist(ledger, closing)))
     if hold is None:
         raise HoldUnknown(hold=str(closing.hold))
     return hold
 
 
+async def _insist(ledger: Ledger, closing: Closing) -> Hold | None:
+    """Close a hold over an outage: the money is spent, and the reply is worth waiting for."""
+    end = time.monotonic() + CLOSING_PATIENCE.total_seconds()
+    tries = 0
+    while True:
+        try:
+            return await _submit(ledger.closings, closing)
+        except Unavailable:
+            if time.monotonic() > end:
+                raise
+            tries += 1
+            pause = backoff.delay(tries, base=_PAUSE, cap=10 * _PAUSE, rng=ledger.rng)
+            await asyncio.sleep(pause.total_seconds())
+
+
+async def _submit(group: GroupCommit[Item, Outcome], item: Item) -> Outcome:
+    try:
+        return await group.submit(item)
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        raise Unavailable("The ledger is locked for too long.", retry_after=1) from error
+
+
 async def _give_back(ledger: Ledger, task: "asyncio.Task[Reserved]", hold: HoldId) -> None:
     await asyncio.wait([task])
     if task.exception() is None and task.result() == "held":
-        await ledger.closings.submit(Closing(hold, "release"))
+        await _insist(ledger, Closing(hold, "release"))
 
 
 def _outlive(ledger: Ledger, work: Coroutine[Any, Any, Outcome]) -> "asyncio.Task[Outcome]":

@@ -105,17 +105,18 @@ async def _walk(
     seen = (first, -_LAST_SEQ)
     while page := await _page(connection, seen, last):
         bad = None
-        for row in page:
+        read = len(page)
+        for place, row in enumerate(page, start=1):
             if row.chain != walk.chain:
                 walk = _start(row.chain)
             fault = _fault(walk, row)
             if fault is not None:
-                bad = row.chain, await _named(connection, walk, row, fault)
+                bad, read = (row.chain, await _named(connection, walk, row, fault)), place
                 break
             walk.before, walk.hash, walk.seq, walk.entry = walk.hash, row.hash, row.seq, row.entry
         # What follows a bad link proves nothing: on to the next chain.
         seen = (walk.chain, walk.seq if bad is None else _LAST_SEQ)
-        yield bad, len(page)
+        yield bad, read
 
 
 async def _page(

@@ -1,12 +1,13 @@
 """Folders that servers may use, and a process that starts servers and may be killed."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -78,10 +79,17 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def holder(folder: Path) -> Iterator[type[Holder]]:
-    """Start one with `holder.start(folder, "postgres")`; what lives at the end is killed."""
-    yield Holder
-    for each in psutil.process_iter(["cmdline"]):
-        if str(folder) in " ".join(each.info["cmdline"] or []):
-            each.kill()
-            each.wait(10)
+def holder(folder: Path) -> Iterator[Callable[..., Holder]]:
+    """Start one with `holder("postgres")`; what still lives at the end is killed."""
+    started: list[Holder] = []
+
+    def start(*names: str) -> Holder:
+        started.append(Holder.start(folder, *names))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        for pid in each.said["pids"].values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """The model server: a real answer, on loopback, from a process that holds no privilege."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import openai
@@ -34,8 +35,8 @@ def test_it_answers_an_openai_client_and_keeps_its_port(folder: Path) -> None:
     again.stop()
 
 
-async def test_it_ends_with_its_starter(folder: Path, holder: type[Holder]) -> None:
-    first = holder.start(folder, "model")
+async def test_it_ends_with_its_starter(folder: Path, holder: Callable[..., Holder]) -> None:
+    first = holder("model")
     server = first.server("model")
     first.kill()
     await until_ended(server)

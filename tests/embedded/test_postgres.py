@@ -4,8 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -13,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from app.embedded import postgres, states
+from app.embedded import launch, postgres, states
 from app.embedded.errors import FolderInUse, ServerFailed
 from tests.embedded.conftest import Holder, has_ended
 
@@ -79,9 +78,9 @@ def test_a_second_start_is_refused_at_once(server: postgres.Running) -> None:
 
 
 def test_no_acknowledged_row_is_lost_when_everything_is_killed(
-    folder: Path, holder: type[Holder]
+    folder: Path, holder: Callable[..., Holder]
 ) -> None:
-    first = holder.start(folder, "postgres")
+    first = holder("postgres")
     with psycopg.connect(first.said["owner_url"], autocommit=True) as connection:
         connection.execute("CREATE TABLE thing (id int)")
         for number in range(50):
@@ -95,9 +94,9 @@ def test_no_acknowledged_row_is_lost_when_everything_is_killed(
 
 
 def test_it_ends_with_its_starter_and_the_next_start_waits_for_that(
-    folder: Path, holder: type[Holder]
+    folder: Path, holder: Callable[..., Holder]
 ) -> None:
-    first = holder.start(folder, "postgres")
+    first = holder("postgres")
     orphan = first.server("postgres")
     orphan.suspend()  # as slow to end as can be: it only ends once it is resumed
     first.kill()
@@ -113,15 +112,21 @@ def test_it_ends_with_its_starter_and_the_next_start_waits_for_that(
 
 def test_a_stale_pid_file_that_names_a_living_process_is_no_obstacle(folder: Path) -> None:
     first = postgres.start(folder / "postgres")
-    content = (first.folder.data / "postmaster.pid").read_text()
-    first.process.send_signal(signal.SIGQUIT)
-    first.process.wait()
+    pid_file = first.folder.data / "postmaster.pid"
+    content = pid_file.read_text().splitlines()
     first.stop()
-    lines = [str(os.getppid()), *content.splitlines()[1:]]
-    (first.folder.data / "postmaster.pid").write_text("\n".join(lines) + "\n")
+    # One of the same user: PostgreSQL itself would take it for the server and refuse.
+    stranger = launch.spawn(
+        ["/bin/sleep", "60"],
+        log=folder / "stranger.log",
+        at_parents_death=signal.SIGKILL,
+        account=first.folder.account,
+    )
+    pid_file.write_text("\n".join([str(stranger.pid), *content[1:]]) + "\n")
     again = postgres.start(folder / "postgres")
     assert one(again.app_url, "SELECT 1") == 1
     again.stop()
+    launch.stop(stranger)
 
 
 def test_an_initdb_cut_short_is_made_again(folder: Path) -> None:
@@ -158,19 +163,11 @@ def test_a_failed_start_says_why_and_lets_the_folder_go(folder: Path) -> None:
     running.stop()
 
 
-def test_the_starters_libpq_variables_do_not_reach_it(folder: Path) -> None:
-    script = (
-        "import pathlib, psycopg; from app.embedded import postgres;"
-        f"running = postgres.start(pathlib.Path({str(folder / 'postgres')!r}));"
-        "psycopg.connect(running.app_url).close(); running.stop()"
-    )
-    env = {
-        "PATH": "/usr/bin:/bin",
-        "PGPORT": "6000",
-        "PGDATA": "/nowhere",
-        "PYTHONPATH": str(Path.cwd()),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+def test_the_starters_environment_does_not_reach_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGDATA", "/nowhere")
+    running = postgres.start(folder / "postgres")
+    told = psutil.Process(running.process.pid).environ()
+    running.stop()
+    assert (told["TZ"], "PGDATA" in told) == ("UTC", False)

@@ -1,5 +1,6 @@
 """Valkey from the wheel: what it keeps, and where it listens."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -30,9 +31,9 @@ def test_it_listens_on_its_socket_alone_never_as_root_and_never_evicts(folder: P
 
 
 def test_what_it_was_told_is_there_after_a_kill_of_everything(
-    folder: Path, holder: type[Holder]
+    folder: Path, holder: Callable[..., Holder]
 ) -> None:
-    first = holder.start(folder, "valkey")
+    first = holder("valkey")
     with redis.from_url(first.said["cache_url"]) as client:
         for number in range(50):
             client.rpush("list", number)
@@ -43,8 +44,8 @@ def test_what_it_was_told_is_there_after_a_kill_of_everything(
     again.stop()
 
 
-async def test_it_ends_with_its_starter(folder: Path, holder: type[Holder]) -> None:
-    first = holder.start(folder, "valkey")
+async def test_it_ends_with_its_starter(folder: Path, holder: Callable[..., Holder]) -> None:
+    first = holder("valkey")
     server = first.server("valkey")
     first.kill()
     await until_ended(server)

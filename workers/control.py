@@ -15,6 +15,7 @@ from app.bootstrap import platform, settings
 from app.bootstrap.settings import Settings
 from app.core import logs
 from app.core.db import Database
+from app.idempotency import records
 from app.jobs.transitions import Released
 from app.scheduling import dispatch, reaper, waker
 from app.usage import rollups
@@ -152,6 +153,7 @@ def loops(
         "sealer": _drained(SEAL_SECONDS, lambda: sealer.seal(db)),
         "rollups": _drained(ROLL_SECONDS, lambda: rollups.roll(db)),
         "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
+        "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
     }
 
 

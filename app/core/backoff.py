@@ -9,5 +9,5 @@ from datetime import timedelta
 
 def delay(tries: int, *, base: timedelta, cap: timedelta, rng: random.Random) -> timedelta:
     """How long to wait after the `tries`-th failure (from 1): uniform in (0, min(cap, base × 2^(tries-1)))."""
-    ceiling = min(cap, base * 2 ** min(tries - 1, 32))
-    return ceiling * rng.random()
+    doubled: timedelta = base * float(2 ** min(tries - 1, 32))
+    return min(cap, doubled) * rng.random()

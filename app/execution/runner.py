@@ -103,7 +103,7 @@ def _faulted(runtime: Runtime, claimed: Claimed, error: Exception) -> Ending:
     if isinstance(error, _Failed):
         step, cause = error.step, error.cause
     if isinstance(cause, BudgetExhausted) and not cause.final:
-        return endings.parked_for_money(cause.asked_nanousd)
+        return endings.parked_for_money(cause.need_nanousd)
     tries = claimed.failures + 1
     delay = backoff.delay(
         tries, base=runtime.config.retry_base, cap=runtime.config.retry_cap, rng=runtime.rng
@@ -179,16 +179,23 @@ def _plan(definition: Definition, claimed: Claimed, recorded: Recorded) -> engin
 
 
 async def _fan(bench: Bench, fan: Fan, recorded: Recorded) -> None:
+    """Run the missing items of a map, some at once. After a fault no further item begins, but those in
+    flight are waited for: a call that is cut off is paid for in full."""
     gate = asyncio.Semaphore(fan.step.concurrency)
     done = fan.total - len(fan.open)
+    faults: list[Exception] = []
 
     async def one(item: int, arguments: dict[str, Any]) -> None:
         nonlocal done
         async with gate:
-            if bench.runtime.holdings.stopping:
+            if faults or bench.runtime.holdings.stopping:
                 return
             progress = {"done": done + 1, "total": fan.total, "label": fan.step.id}
-            result = await _record(bench, fan.inner, fan.step.id, item, arguments, progress)
+            try:
+                result = await _record(bench, fan.inner, fan.step.id, item, arguments, progress)
+            except Exception as fault:  # noqa: BLE001 - whatever it is ends the attempt, once all are back
+                faults.append(fault)
+                return
             recorded[fan.step.id, item] = result
             done += 1
 
@@ -199,6 +206,8 @@ async def _fan(bench: Bench, fan: Fan, recorded: Recorded) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    if faults:
+        raise faults[0]
 
 
 async def _record(

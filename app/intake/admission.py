@@ -23,6 +23,7 @@ from app.intake.config import IntakeConfig
 from app.switches import levers
 from app.switches.errors import Disabled
 from app.usage import pricing
+from app.usage.errors import UnpricedModel
 from app.workflows import definitions, versions
 from app.workflows.definitions import Predicted
 
@@ -201,9 +202,7 @@ async def _price(desk: Desk, call: Predicted) -> int:
             known = (now, await pricing.at(session, provider, model))
         desk.prices[provider, model] = known
     if known[1] is None:
-        raise pricing.UnpricedModel(
-            f"{provider}/{model} has no price.", provider=provider, model=model
-        )
+        raise UnpricedModel(f"{provider}/{model} has no price.", provider=provider, model=model)
     return call.calls * pricing.ceiling_nanousd(known[1], call.input_tokens, call.output_tokens)
 
 

@@ -1,19 +1,33 @@
 """Documents in: the bytes are kept, the document is entered, and a job is admitted that reads it.
 
-In that order, so that the job finds what it needs; a crash in between leaves a pending document, which
-the same request, sent again, takes up: a document is known by its name in its collection.
+The upload's key is recorded with the document, in one commit; the job follows. A crash in between
+leaves a pending document without a job: the same request, sent again, finds it so and admits one.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from app.core import ids
-from app.core.db import Database
 from app.core.ids import CollectionId, DocumentId, JobId
 from app.files import store as storing
 from app.files.store import Store
+from app.idempotency import records
 from app.intake import admission
 from app.intake.admission import Asker, Desk, JobSpec
 from app.retrieval import documents
+from app.retrieval.documents import DocumentFacts
+
+ROUTE = "POST /v1/collections/{name}/documents"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One document as a client sends it."""
+
+    name: str
+    title: str
+    media_type: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +44,56 @@ async def upload(
     store: Store,
     asker: Asker,
     collection: CollectionId,
+    sent: Upload,
     *,
-    name: str,
-    title: str,
-    media_type: str,
-    data: bytes,
     key: str | None,
 ) -> Uploaded:
-    """Take a document in, new or in place of the one of that name. Raises what `admit` and `documents` raise."""
-    db: Database = desk.db
-    async with db.transaction() as session:
-        file = await storing.put(session, store, asker.tenant, data, media_type, "document")
-        document = await documents.enter(
-            session,
-            asker.tenant,
-            collection,
-            name=name,
-            title=title,
-            media_type=media_type,
-            file=file,
-        )
+    """Take a document in, new or in place of the one of that name; the same key and bytes do it once.
+
+    Raises Invalid, IdempotencyKeyReused, and what `admit` raises.
+    """
+    facts, replayed = await _enter(desk, store, asker, collection, sent, key)
+    if facts.job is not None:
+        return Uploaded(facts.id, facts.job, replayed)
     spec = JobSpec(
-        "towpath.ingest", {"document": ids.wire("doc", document)}, lane="batch", tags=("ingest",),
-        metadata={"document": name},
+        "towpath.ingest", {"document": ids.wire("doc", facts.id)}, lane="batch", tags=("ingest",),
+        metadata={"document": sent.name},
     )  # fmt: skip
-    admitted = await admission.admit(desk, asker, spec, key=key)
-    async with db.transaction() as session:
-        await documents.assign(session, asker.tenant, document, admitted.job)
-    return Uploaded(document, admitted.job, admitted.outcome == "replayed")
+    admitted = await admission.admit(desk, asker, spec, key=None)
+    async with desk.db.transaction() as session:
+        await documents.assign(session, asker.tenant, facts.id, admitted.job)
+    return Uploaded(facts.id, admitted.job, replayed)
+
+
+async def _enter(
+    desk: Desk, store: Store, asker: Asker, collection: CollectionId, sent: Upload, key: str | None
+) -> tuple[DocumentFacts, bool]:
+    while True:
+        async with desk.db.transaction() as session:
+            there = await documents.named(session, asker.tenant, collection, sent.name)
+            document = there or DocumentId(ids.new())
+            if key is not None:
+                intent = _fingerprint(collection, sent)
+                claim = await records.claim(session, asker.tenant, ROUTE, key, intent, document)
+                if claim.replayed:
+                    found = await documents.get(session, asker.tenant, DocumentId(claim.object))
+                    return found, True
+            file = await storing.put(
+                session, store, asker.tenant, sent.data, sent.media_type, "document"
+            )
+            facts = await documents.put(
+                session, asker.tenant, collection, document,
+                name=sent.name, media_type=sent.media_type, file=file, title=sent.title,
+            )  # fmt: skip
+            if facts.id == document:
+                return facts, False
+            # Another upload made the name meanwhile: the key must not stand for an id that isn't there.
+            await session.rollback()
+
+
+def _fingerprint(collection: CollectionId, sent: Upload) -> bytes:
+    intent = {
+        "collection": ids.wire("col", collection), "name": sent.name, "title": sent.title,
+        "media_type": sent.media_type, "sha256": hashlib.sha256(sent.data).hexdigest(),
+    }  # fmt: skip
+    return records.fingerprint(intent)

@@ -132,6 +132,16 @@ async def get(session: AsyncSession, tenant: TenantId, document: DocumentId) -> 
     return DocumentFacts(*row)
 
 
+async def named(
+    session: AsyncSession, tenant: TenantId, collection: CollectionId, name: str
+) -> DocumentId | None:
+    """The id of the document of that name, or None."""
+    query = select(Document.id).where(
+        Document.tenant == tenant, Document.collection == collection, Document.name == name
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
 async def listed(
     session: AsyncSession,
     tenant: TenantId,

@@ -129,6 +129,6 @@ async def unpublish(connection: Connection, items: Sequence[Released]) -> None:
     await transitions.end(connection, ends)
 
 
-async def tidy(connection: Connection, batch: int = 1_000) -> None:
-    """Delete old buckets, workers long gone and expired keys, a batch at a time."""
-    await connection.execute(_TIDY.raw, {"batch": batch})
+async def tidy(connection: Connection) -> None:
+    """Delete fairness's old buckets and the rows of workers long gone."""
+    await connection.execute(_TIDY.raw)

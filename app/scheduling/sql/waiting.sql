@@ -30,5 +30,5 @@ SELECT place.lane, place.tenant, line.waiting, head.rank AS head, head.predicted
        SELECT count(*) AS waiting FROM (
               SELECT FROM job
                WHERE lane = place.lane AND tenant = place.tenant AND state = 'queued'
-               LIMIT :batch) AS some) AS line
+               LIMIT :batch) AS counted) AS line
   LEFT JOIN lately ON lately.tenant = place.tenant

@@ -1,0 +1,183 @@
+"""Hot SQL: every file is valid, says its contract, and the hottest walk indexes at any queue length."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from app.core import ids, statements
+from app.core.groupcommit import SETTINGS
+from app.core.ids import TenantId
+from tests.arrange import make_tenant, make_workflow
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "app").glob("*/sql/*.sql"))
+HEAD = re.compile(r"^-- \S.*\n(?:--.*\n)*-- Takes .*\n(?:--.*\n)*-- Gives .*\n(?:--.*\n)*-- Locks ")
+
+
+def loaded(path: Path) -> statements.Statement:
+    return statements.load(str(path.parent.parent / "module.py"), path.stem)
+
+
+def test_every_statement_is_valid_and_says_its_contract(admin: psycopg.Connection) -> None:
+    faults = {}
+    for path in FILES:
+        name = f"{path.parent.parent.name}/{path.stem}"
+        if not HEAD.match(path.read_text()):
+            faults[name] = "the head says what it does, takes, gives and locks"
+        statement = loaded(path)
+        places = {bind: f"${n + 1}" for n, bind in enumerate(statement.binds)}
+
+        def numbered(found: re.Match[str], places: dict[str, str] = places) -> str:
+            return places[found[1]]
+
+        body = re.sub(r"%\((\w+)\)s", numbered, statement.raw).replace("%%", "%")
+        try:
+            admin.execute(f"PREPARE probe AS {body}", prepare=False)
+            admin.execute("DEALLOCATE probe")
+        except psycopg.Error as error:
+            faults[name] = str(error)
+    assert faults == {}
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+def explain(
+    connection: psycopg.Connection[Any], name: str, bind: dict[str, Any]
+) -> list[dict[str, Any]]:
+    [path] = [path for path in FILES if f"{path.parent.parent.name}/{path.stem}" == name]
+    cursor = psycopg.ClientCursor(connection)
+    cursor.execute("EXPLAIN (FORMAT JSON) " + loaded(path).raw, bind)
+    row = cursor.fetchone()
+    assert row is not None
+    return list(nodes(row[0][0]["Plan"]))
+
+
+@pytest.fixture
+def queue(admin: psycopg.Connection, tenant: TenantId) -> list[TenantId]:
+    """20,000 jobs of twenty tenants, a few of them running; the planner has been told."""
+    tenants = [tenant, *(make_tenant(admin, f"t{n}") for n in range(19))]
+    for each in tenants:
+        version = make_workflow(admin, each)
+        admin.execute(
+            """INSERT INTO job (id, tenant, workflow, version, version_number, state, lane, priority, rank,
+                                input, predicted_nanousd, max_attempts, metadata, tags, created_at, queued_at)
+               SELECT uuidv7(), %s, 'noop', %s, 1, 'queued', 'standard', 4, now() + n * interval '1 ms',
+                      '{}', 1, 3, '{}', '{}', now(), now() FROM generate_series(1, 1000) n""",
+            (each, version),
+        )
+    admin.execute(
+        """WITH early AS (SELECT id FROM job ORDER BY id LIMIT 200), made AS (
+             INSERT INTO attempt (id, tenant, job, run, number, state, worker, claimed_at, lease_until, dispatched_at)
+             SELECT uuidv7(), tenant, id, 1, 1, 'running', uuidv7(), now(), now(), now()
+               FROM job WHERE id IN (SELECT id FROM early) RETURNING id, job)
+           UPDATE job SET state = 'running', current_attempt = made.id, started_at = now(), attempts = 1
+             FROM made WHERE job.id = made.job"""
+    )
+    admin.execute("VACUUM ANALYZE")
+    return tenants
+
+
+def hot(url: str, settings: dict[str, str]) -> psycopg.Connection[Any]:
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return psycopg.connect(url, autocommit=True, options=options)
+
+
+BIG = {"job", "attempt", "job_event", "step", "reservation", "idempotency_record"}
+
+
+def whole_reads(plan: list[dict[str, Any]]) -> list[str]:
+    """Big tables that a plan reads from end to end."""
+    return [
+        f"{node['Node Type']} {node['Relation Name']}"
+        for node in plan
+        if node.get("Relation Name") in BIG
+        and node["Node Type"] in ("Seq Scan", "Parallel Seq Scan")
+    ]
+
+
+def indexes(plan: list[dict[str, Any]]) -> set[str]:
+    return {node["Index Name"] for node in plan if "Index Name" in node}
+
+
+def test_dispatch_walks_the_queue_by_its_index(app_url: str, queue: list[TenantId]) -> None:
+    settings = {"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off"}
+    with hot(app_url, settings) as connection:
+        bind = {
+            "lane": "standard",
+            "tenants": queue,
+            "counts": [5] * len(queue),
+            "lease": timedelta(5),
+        }
+        plan = explain(connection, "jobs/dispatch", bind)
+        assert not whole_reads(plan)
+        assert indexes(plan) >= {"job_queued", "job_pkey"}
+        assert not [node for node in plan if node["Node Type"] == "Sort"]
+        waiting = explain(
+            connection, "scheduling/waiting", {"batch": 100, "half_life": timedelta(seconds=60)}
+        )
+        assert not whole_reads(waiting)
+        assert "job_queued" in indexes(waiting)
+        busy = explain(connection, "scheduling/busy", {})
+        assert indexes(busy) == {"job_active"}
+
+
+def pairs(admin: psycopg.Connection) -> list[tuple[UUID, UUID]]:
+    return admin.execute(
+        "SELECT id, current_attempt FROM job WHERE state = 'running' LIMIT 50"
+    ).fetchall()
+
+
+@pytest.mark.parametrize(
+    "name", ["jobs/claim", "jobs/end_attempts", "jobs/note", "workflows/record"]
+)
+def test_grouped_writes_find_their_rows_by_key(
+    name: str, app_url: str, admin: psycopg.Connection, queue: list[TenantId]
+) -> None:
+    items = [
+        {"job": str(job), "attempt": str(attempt), "n": n}
+        for n, (job, attempt) in enumerate(pairs(admin))
+    ]
+    bind = {"items": json.dumps(items), "worker": ids.new(), "lease": timedelta(seconds=6)}
+    with hot(app_url, dict(SETTINGS)) as connection:
+        plan = explain(connection, name, bind)
+    assert not whole_reads(plan)
+    assert indexes(plan) & {"job_pkey", "attempt_pkey"}
+
+
+def test_admission_reads_no_table_whole(app_url: str, queue: list[TenantId]) -> None:
+    items = [
+        {"n": n, "job": str(ids.new()), "tenant": str(queue[0]), "intent": f"k{n}"}
+        for n in range(50)
+    ]
+    with hot(app_url, dict(SETTINGS)) as connection:
+        plan = explain(
+            connection, "intake/admit", {"items": json.dumps(items), "kept": timedelta(hours=24)}
+        )
+    assert not whole_reads(plan)
+    assert "idempotency_record_pkey" in indexes(plan)
+
+
+def test_heartbeats_and_the_reaper_use_their_indexes(
+    app_url: str, admin: psycopg.Connection, queue: list[TenantId]
+) -> None:
+    held = pairs(admin)
+    with hot(app_url, dict(SETTINGS)) as connection:
+        attempts = [attempt for _, attempt in held]
+        bind = {"attempts": attempts, "worker": ids.new(), "lease": timedelta(seconds=6)}
+        assert not whole_reads(explain(connection, "attempts/renew", bind))
+        signals = {"attempts": attempts, "jobs": [job for job, _ in held]}
+        assert not whole_reads(explain(connection, "jobs/signals", signals))
+        lapsed = explain(connection, "jobs/lapsed", {"batch": 100})
+        assert not whole_reads(lapsed)
+        assert "attempt_leased" in indexes(lapsed)

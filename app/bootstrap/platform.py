@@ -38,6 +38,7 @@ class ApiPlatform:
     store: Store
     embedder: Embedder
     keys: keys.Cache
+    sender: Sender  # looks where an endpoint's url leads before it is taken
 
     async def close(self) -> None:
         """Wait for what is in flight, then let the database go."""
@@ -82,7 +83,7 @@ async def open_api(settings: Settings) -> ApiPlatform:
     )
     return ApiPlatform(
         settings, db, desk, sealing.open_vault(settings.secrets), storing.open_store(settings.files_folder),
-        embedding.open_embedder(), keys.Cache(),
+        embedding.open_embedder(), keys.Cache(), http.open_sender(settings.webhooks.allowed_private),
     )  # fmt: skip
 
 

@@ -1,1 +1,7 @@
-"""views."""
+"""Reads that join rooms, for edges that show them; and the one watcher for all who wait.
+
+jobs       a job with its usage, provenance and place in the queue; its receipt
+watching   Watch: clients that wait for a job, on one listening connection a process
+
+Writes nothing.
+"""

@@ -1,0 +1,63 @@
+"""The FastAPI application of the API: its routes behind the edge, its parts opened and closed with it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app.api import (
+    budgets,
+    collections,
+    docs,
+    events,
+    health,
+    jobs,
+    keys,
+    problems,
+    usage,
+    webhook_endpoints,
+    workflows,
+)
+from app.api.docs import Document
+from app.api.edge import Edge
+from app.api.metrics import Metrics
+from app.bootstrap.platform import ApiPlatform
+from app.core.errors import TowpathError
+from app.views.watching import Watch
+
+_ROUTERS = (
+    jobs.router, events.router, collections.router, workflows.router, webhook_endpoints.router,
+    usage.router, budgets.router, keys.router, health.router, docs.router,
+)  # fmt: skip
+
+
+def build(open_platform: Callable[[], Awaitable[ApiPlatform]], *, body_bytes: int) -> FastAPI:
+    """An application. Its platform is opened when it starts, in the loop that serves it."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        platform = await open_platform()
+        watch = Watch(platform.db)
+        watch.open()
+        metrics.watching(watch.watchers)
+        app.state.watch = watch
+        yield {"platform": platform, "watch": watch, "metrics": metrics}
+        await watch.close()
+        await platform.close()
+
+    app = FastAPI(
+        title="Towpath", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        lifespan=lifespan, strict_content_type=False,
+    )  # fmt: skip
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(TowpathError, problems.refused)
+    app.add_exception_handler(RequestValidationError, problems.unfit)
+    app.add_exception_handler(HTTPException, problems.unserved)
+    app.add_middleware(Edge, body_bytes=body_bytes, metrics=metrics)
+    app.state.document = Document(app)
+    return app

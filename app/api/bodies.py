@@ -1,0 +1,245 @@
+"""Jobs on the wire: what a client may ask for, and what it is shown."""
+
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from app.api.wire import Label, Moment, MomentIn, Money, MoneyIn
+from app.core import ids, money
+from app.intake.admission import Admitted, JobSpec
+from app.jobs import states
+from app.views.jobs import JobView, Provenance, Used
+
+MAX_TAGS: Final = 32
+MAX_PAIRS: Final = 16  # of metadata, which travels in webhooks of at most 20 KB
+RELEASE: Final = "stable"
+
+Status = Literal[
+    "scheduled", "queued", "running", "waiting", "succeeded", "failed", "cancelled", "expired"
+]
+Lane = Literal["interactive", "standard", "batch"]
+StatusOut = Annotated[str, WithJsonSchema({"type": "string", "enum": list(get_args(Status))})]
+LaneOut = Annotated[str, WithJsonSchema({"type": "string", "enum": list(get_args(Lane))})]
+Scalar = Annotated[str, Field(max_length=512)] | StrictInt | float | bool | None
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "workflow": "answer",
+    "input": {"collection": "handbook", "question": "How are backups encrypted?"},
+    "lane": "interactive",
+    "max_cost": "0.05",
+    "metadata": {"ticket": "T-1042"},
+    "tags": ["support"],
+}
+
+
+class NewJob(BaseModel):
+    """A job to admit. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+
+    workflow: Annotated[
+        str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}(@[1-9][0-9]{0,8})?$")
+    ] = Field(description="`name` runs the released version, `name@3` exactly version 3.")
+    input: dict[str, Any] = Field(description="What the workflow's schema asks for.")
+    lane: Lane = "standard"
+    priority: StrictInt = Field(4, ge=0, le=9, description="Higher first, inside a lane.")
+    run_at: MomentIn | None = Field(None, description="Not before this time.")
+    deadline_at: MomentIn | None = Field(None, description="Finished by then, or expired.")
+    max_cost: Annotated[MoneyIn, Field(gt=0)] | None = Field(
+        None, description="The most that the job may spend, in USD."
+    )
+    max_attempts: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
+    metadata: dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar] = Field(
+        default_factory=dict, max_length=MAX_PAIRS
+    )
+    tags: list[Label] = Field(default_factory=list, max_length=MAX_TAGS)
+    end_user: Label | None = None
+    session: Label | None = None
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> "NewJob":
+        if (
+            self.run_at is not None
+            and self.deadline_at is not None
+            and self.deadline_at <= self.run_at
+        ):
+            raise ValueError("deadline_at is not after run_at")
+        return self
+
+    def spec(self, traceparent: str | None) -> JobSpec:
+        """What admission is asked for."""
+        name, _, number = self.workflow.partition("@")
+        return JobSpec(
+            name, self.input, int(number) if number else None, self.lane, self.priority, self.run_at,
+            self.deadline_at, self.max_cost, self.max_attempts, self.metadata, tuple(self.tags),
+            self.end_user, self.session, traceparent,
+        )  # fmt: skip
+
+
+class JobErrorBody(BaseModel):
+    """Why a job failed or expired."""
+
+    code: str
+    message: str
+    step: str | None
+    retryable: bool
+
+    @classmethod
+    def of(cls, error: dict[str, Any] | None) -> "JobErrorBody | None":
+        """An error as it is stored."""
+        return None if error is None else cls(**error)
+
+
+class ProgressBody(BaseModel):
+    """How far a job is, where its workflow tells."""
+
+    done: int
+    total: int
+    label: str | None
+
+    @classmethod
+    def of(cls, progress: dict[str, Any] | None) -> "ProgressBody | None":
+        """Progress as it is stored."""
+        return None if progress is None else cls(**progress)
+
+
+class UsageBody(BaseModel):
+    """What a job has used so far, over all tries. Input includes cached, output includes reasoning."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    model_calls: int
+    tool_calls: int
+    cost: Money
+
+    @classmethod
+    def of(cls, used: Used) -> "UsageBody":
+        """From the sums of its usage lines. No step calls a tool in this version."""
+        return cls(
+            input_tokens=used.input_tokens, output_tokens=used.output_tokens,
+            cached_tokens=used.cached_tokens, reasoning_tokens=used.reasoning_tokens,
+            model_calls=used.calls, tool_calls=0, cost=money.to_wire(used.cost_nanousd),
+        )  # fmt: skip
+
+
+class ProvenanceBody(BaseModel):
+    """How a result came about."""
+
+    workflow_version: int
+    prompts: list[str]
+    models: list[str]
+    routes: list[str]
+    corpus: dict[str, int] = Field(description="Collections read, at which version.")
+    cache: dict[str, int] = Field(description="Steps by what the cache said.")
+    release: Literal["stable", "canary"]
+
+
+class LinksBody(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    events: str
+    steps: str
+    receipt: str
+    cancel: str
+    retry: str
+
+    @classmethod
+    def of(cls, job: str) -> "LinksBody":
+        """Of a job by its public id."""
+        at = f"/v1/jobs/{job}"
+        return cls(
+            self=at, events=f"{at}/events", steps=f"{at}/steps", receipt=f"{at}/receipt",
+            cancel=f"{at}/cancel", retry=f"{at}/retry",
+        )  # fmt: skip
+
+
+class JobBody(BaseModel):
+    """A job."""
+
+    id: str
+    object: Literal["job"] = "job"
+    workflow: str
+    workflow_version: int
+    status: StatusOut
+    waiting_for: str | None
+    lane: LaneOut
+    priority: int
+    input: dict[str, Any]
+    output: Any
+    error: JobErrorBody | None
+    attempts: int
+    run: int = Field(description="1, and one more with each retry.")
+    progress: ProgressBody | None
+    usage: UsageBody
+    max_cost: Money | None
+    max_attempts: int
+    metadata: dict[str, Any]
+    tags: list[str]
+    end_user: str | None
+    session: str | None
+    created_at: Moment
+    run_at: Moment | None
+    started_at: Moment | None
+    finished_at: Moment | None
+    deadline_at: Moment | None
+    cancel_requested_at: Moment | None
+    queue_position: int | None = Field(
+        description="Place among the tenant's jobs of this lane, from 1, counted up to 10,000; null "
+        "where it isn't queued, in lists, and in the answer to its admission."
+    )
+    provenance: ProvenanceBody
+    links: LinksBody
+
+    @classmethod
+    def of(cls, view: JobView) -> "JobBody":
+        """A job as it was read."""
+        job, id_ = view.job, ids.wire("job", view.job.id)
+        return cls.model_construct(
+            id=id_, workflow=job.workflow, workflow_version=job.version_number,
+            status=states.SHOWN[job.state], waiting_for=job.waiting_for, lane=job.lane,
+            priority=job.priority, input=job.input, output=job.output,
+            error=JobErrorBody.of(job.error), attempts=job.attempts, run=job.run,
+            progress=ProgressBody.of(job.progress), usage=UsageBody.of(view.used),
+            max_cost=None if job.max_cost_nanousd is None else money.to_wire(job.max_cost_nanousd),
+            max_attempts=job.max_attempts, metadata=job.job_metadata, tags=job.tags,
+            end_user=job.end_user, session=job.session, created_at=job.created_at,
+            run_at=job.run_at, started_at=job.started_at, finished_at=job.finished_at,
+            deadline_at=job.deadline_at, cancel_requested_at=job.cancel_requested_at,
+            queue_position=view.queue_position,
+            provenance=_provenance(job.version_number, view.provenance), links=LinksBody.of(id_),
+        )  # fmt: skip
+
+    @classmethod
+    def admitted(cls, spec: JobSpec, admitted: Admitted, *, max_attempts: int) -> "JobBody":
+        """A job that this request has made: all of it is known without a read."""
+        id_ = ids.wire("job", admitted.job)
+        return cls.model_construct(
+            id=id_, workflow=spec.workflow, workflow_version=admitted.version_number,
+            status="queued" if spec.run_at is None else "scheduled", waiting_for=None,
+            lane=spec.lane, priority=spec.priority, input=spec.input, output=None, error=None,
+            attempts=0, run=1, progress=None, usage=UsageBody.of(Used()),
+            max_cost=None if spec.max_cost_nanousd is None else money.to_wire(spec.max_cost_nanousd),
+            max_attempts=spec.max_attempts or max_attempts, metadata=spec.metadata,
+            tags=list(spec.tags), end_user=spec.end_user, session=spec.session,
+            created_at=admitted.at, run_at=spec.run_at, started_at=None, finished_at=None,
+            deadline_at=spec.deadline_at, cancel_requested_at=None, queue_position=None,
+            provenance=_provenance(admitted.version_number, Provenance()), links=LinksBody.of(id_),
+        )  # fmt: skip
+
+
+def _provenance(version_number: int, found: Provenance) -> ProvenanceBody:
+    return ProvenanceBody(
+        workflow_version=version_number, prompts=found.prompts, models=found.models,
+        routes=found.routes, corpus=found.corpus, cache=found.cache, release=RELEASE,
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Whether this process lives, whether it can work, and what it counts. Open to all."""
+
+from typing import Final, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from app.api import metrics
+from app.api.openapi import raises
+from app.api.routing import OnPlatform, Route
+from app.api.wire import answer
+from app.views import readiness
+
+router: Final = APIRouter(route_class=Route, tags=["health"])
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """The process can admit jobs: its database answers, and has been migrated."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ready", "schema_version": "0002"}]}
+    )
+
+    status: Literal["ready"] = "ready"
+    schema_version: str
+
+
+@router.get("/healthz", response_model=Health)
+async def check_health() -> Response:
+    """Say that the process lives. It asks nothing of anybody: a broken database is no reason to restart it."""
+    return answer(Health())
+
+
+@router.get("/readyz", response_model=Readiness, responses=raises("unavailable"))
+async def check_readiness(platform: OnPlatform) -> Response:
+    """Say whether the process can work. 503 where the database is out of reach or has no schema."""
+    return answer(Readiness(schema_version=await readiness.schema_version(platform.db)))
+
+
+@router.get("/metrics", response_class=Response, include_in_schema=False)
+async def get_metrics(request: Request) -> Response:
+    """Counts for a scraper, in the text format of Prometheus."""
+    return Response(request.state.metrics.exposition(), media_type=metrics.CONTENT_TYPE)

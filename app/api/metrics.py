@@ -1,0 +1,60 @@
+"""What a scraper reads of an API process. No label grows with tenants, jobs or paths."""
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30)
+
+
+class Metrics:
+    """The counts of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "towpath_http_requests_total", "Requests answered.", ("route", "method", "status"),
+            registry=self._registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "towpath_http_request_seconds", "Time from request to the end of its answer.",
+            ("route", "method"), buckets=_BUCKETS, registry=self._registry,
+        )  # fmt: skip
+        self._admitted = Counter(
+            "towpath_jobs_admitted_total", "Admissions by their outcome.", ("outcome",),
+            registry=self._registry,
+        )  # fmt: skip
+        # labels() looks its child up under a lock each time; these are asked for on every request.
+        self._children: dict[
+            tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]
+        ] = {}
+
+    def served(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        children = self._children.get((route, method, status))
+        if children is None:
+            children = (
+                self._requests.labels(route, method, str(status)).inc,
+                self._seconds.labels(route, method).observe,
+            )
+            self._children[route, method, status] = children
+        children[0]()
+        children[1](seconds)
+
+    def admitted(self, outcome: str) -> None:
+        """Count one admission: created, replayed, or the code of its refusal."""
+        self._admitted.labels(outcome).inc()
+
+    def watching(self, count: Callable[[], int]) -> None:
+        """Show how many clients wait for jobs."""
+        gauge = Gauge(
+            "towpath_watching_clients", "Clients that wait for a job or its events.",
+            registry=self._registry,
+        )  # fmt: skip
+        gauge.set_function(count)
+
+    def exposition(self) -> bytes:
+        """All of it, in the text format."""
+        return generate_latest(self._registry)

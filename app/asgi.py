@@ -1,0 +1,15 @@
+"""What uvicorn serves: `uvicorn --factory app.asgi:create_app`."""
+
+from fastapi import FastAPI
+
+from app.api import application
+from app.bootstrap import platform, settings
+from app.core import logs
+
+
+def create_app() -> FastAPI:
+    """The application on the settings of this process's environment."""
+    chosen = settings.load()
+    logs.configure("api", chosen.log_level, chosen.log_json)
+    logs.sentry(chosen.sentry_dsn)
+    return application.build(lambda: platform.open_api(chosen), body_bytes=chosen.api.body_bytes)

@@ -22,8 +22,9 @@ from datetime import timedelta
 from io import FileIO
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from app.bootstrap.settings import Settings
 from app.core import backoff
 from app.core.errors import Invalid, TowpathError
 from app.embedded import footprint, launch, servers, states
@@ -38,23 +39,35 @@ _READY_SECONDS: Final = 60.0
 _CALM: Final = timedelta(seconds=60)  # a process that lived so long has earned a fresh back-off
 _RESTART_BASE: Final = timedelta(seconds=1)
 _RESTART_CAP: Final = timedelta(seconds=30)
-_END_SECONDS: Final = 15.0  # a worker hands its jobs back long before
+_END_MARGIN: Final = timedelta(seconds=5)  # beyond the grace in which a worker hands its jobs back
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `towpath up` was asked for. Three addresses, each None where the embedded server serves."""
+    """What `towpath up` was asked for, and the settings that its processes will read too."""
 
-    state: Path | None = None  # None: states.default of the checkout
+    settings: Settings
+    state: Path
     port: int | None = None  # None: the last one, 8080, or a free one
     once: bool = False
     as_json: bool = False
-    database_url: str | None = None
-    database_owner_url: str | None = None
-    broker_url: str | None = None
-    llm_base_url: str | None = None
-    allowed_private: tuple[str, ...] = ()  # ip:port that webhooks may go to beside the receiver
     started_at: float | None = None  # when scripts/up began, in seconds of the epoch
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        data: Path | None = None,
+        port: int | None = None,
+        once: bool = False,
+        as_json: bool = False,
+        started_at: float | None = None,
+    ) -> Self:
+        """The state folder is `data`, else TOWPATH_STATE_DIR, else the default."""
+        set_by_operator = "state_dir" in settings.model_fields_set
+        state = data or (settings.state_dir if set_by_operator else default_state())
+        return cls(settings, state.absolute(), port, once, as_json, started_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +88,10 @@ Demo = Callable[[Started], Awaitable[dict[str, Any]]]  # raises TowpathError whe
 
 def up(options: Options, demo: Demo) -> int:
     """Start everything, run the demonstration once, stay until a signal. Gives the exit status."""
-    state = (options.state or default_state()).absolute()
+    state = options.state
     try:
         with _ending_on_signals():
-            return _up(state, options, demo)
+            return _up(options, demo)
     except FolderInUse as error:
         running = read_running(state)
         if running is None:
@@ -113,7 +126,8 @@ def read_running(state: Path) -> dict[str, Any] | None:
     return None
 
 
-def _up(state: Path, options: Options, demo: Demo) -> int:
+def _up(options: Options, demo: Demo) -> int:
+    state = options.state
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
     if options.started_at is not None:
@@ -123,15 +137,15 @@ def _up(state: Path, options: Options, demo: Demo) -> int:
         exits.enter_context(states.lock(state / "lock"))
         (state / "stack.json").unlink(missing_ok=True)
         # Inherited by every process below: those of a killed `up` are waited for.
-        family = exits.enter_context(
+        inherited = exits.enter_context(
             states.lock(state / "processes.lock", seconds=states.ORPHAN_SECONDS)
         )
         port = _port(state, options.port)
         flower = states.remembered_port(state / "flower.port", FLOWER_PORT)
         receiver = f"{HOST}:{states.remembered_port(state / 'receiver.port')}"
-        running = servers.start(state, _wanted(options), say=clock.lap)
+        running = servers.start(state, _wanted(options.settings), say=clock.lap)
         exits.callback(running.stop)
-        environment = _environment(state, options, running, receiver)
+        environment = _environment(options, running, receiver)
         _migrate(options, running, environment)
         clock.lap("migrate")
         started = Started(
@@ -150,10 +164,11 @@ def _up(state: Path, options: Options, demo: Demo) -> int:
             "flower": ["flower", "--port", str(flower)],
         }
         started.logs.mkdir(mode=0o700, exist_ok=True)
-        family_of = _Family(running, commands, started, family)
-        exits.callback(family_of.end)
+        patience = options.settings.leases.stop_grace + _END_MARGIN
+        processes = _Family(running, commands, started, inherited, patience)
+        exits.callback(processes.end)
         exits.callback((state / "stack.json").unlink, missing_ok=True)
-        return asyncio.run(_live(family_of, started, clock, options, demo))
+        return asyncio.run(_live(processes, started, clock, options, demo))
 
 
 def _port(state: Path, wanted: int | None) -> int:
@@ -166,24 +181,26 @@ def _port(state: Path, wanted: int | None) -> int:
     return wanted
 
 
-def _wanted(options: Options) -> list[str]:
+def _wanted(settings: Settings) -> list[str]:
+    """The servers that no setting points elsewhere."""
     elsewhere = {
-        "postgres": options.database_url,
-        "valkey": options.broker_url,
-        "model": options.llm_base_url,
+        "postgres": settings.database_url,
+        "valkey": settings.broker_url,
+        "model": settings.llm_base_url or settings.llm.base_url,
     }
     return [name for name, url in elsewhere.items() if url is None]
 
 
-def _environment(state: Path, options: Options, running: Servers, receiver: str) -> dict[str, str]:
-    """What every process is told. The owner's URL is not among it: they have no business there."""
+def _environment(options: Options, running: Servers, receiver: str) -> dict[str, str]:
+    """What every process is told beside what it inherits. The owner's URL is not for them."""
     here = running.addresses
+    allowed = sorted({*options.settings.webhooks.allowed_private, receiver})
     told = {
-        "TOWPATH_STATE_DIR": str(state),
-        "TOWPATH_DATABASE_URL": options.database_url or here.app_url,
-        "TOWPATH_BROKER_URL": options.broker_url or here.broker_url,
-        "TOWPATH_LLM_BASE_URL": options.llm_base_url or here.llm_base_url,
-        "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": json.dumps([*options.allowed_private, receiver]),
+        "TOWPATH_STATE_DIR": str(options.state),
+        "TOWPATH_DATABASE_URL": here.app_url,
+        "TOWPATH_BROKER_URL": here.broker_url,
+        "TOWPATH_LLM_BASE_URL": here.llm_base_url,
+        "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": json.dumps(allowed),
     }
     return {name: value for name, value in told.items() if value is not None}
 
@@ -199,7 +216,7 @@ def _command(*words: str) -> list[str]:
 
 
 def _migrate(options: Options, running: Servers, environment: Mapping[str, str]) -> None:
-    owner = running.addresses.owner_url or options.database_owner_url
+    owner = running.addresses.owner_url or options.settings.database_owner_url
     if owner is None:
         _say(
             "TOWPATH_DATABASE_OWNER_URL is not set: the schema of TOWPATH_DATABASE_URL is taken as it is"
@@ -230,12 +247,18 @@ class _Family:
     """The processes and servers of one `up`: what runs, what has died, when it is started again."""
 
     def __init__(
-        self, running: Servers, commands: Mapping[str, list[str]], started: Started, lock: FileIO
+        self,
+        running: Servers,
+        commands: Mapping[str, list[str]],
+        started: Started,
+        lock: FileIO,
+        patience: timedelta,
     ) -> None:
         self._servers = running
         self._commands = commands
         self._started = started
         self._lock = lock
+        self._patience = patience
         self._children = {name: _Child() for name in (*running.running, *commands)}
         self._rng = random.Random()  # noqa: S311 - a delay, not a secret
         for child in self._children.values():
@@ -265,7 +288,7 @@ class _Family:
         for process in living:
             if process.poll() is None:
                 process.terminate()
-        end = time.monotonic() + _END_SECONDS
+        end = time.monotonic() + self._patience.total_seconds()
         for process in living:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, end - time.monotonic()))
@@ -358,7 +381,13 @@ async def _show(
         await _until_ready(family, started)
         clock.lap("processes")
         _write_running(started)
-        result = await demo(started)
+        try:
+            result = await demo(started)
+        except TowpathError as error:
+            if options.once:
+                raise
+            _say(f"The demonstration failed: {error}")
+            result = {"error": {"code": error.code, "message": str(error)}}
         clock.lap("demonstration")
     seconds = started.seconds | {"total": round(sum(started.seconds.values()), 2)}
     memory_mb = round(memory[0] / 1_000_000)

@@ -44,7 +44,7 @@ CONTENT: Final = frozenset(
 EventDict = MutableMapping[str, Any]
 
 
-def configure(process: str, level: str, *, json: bool, known: Collection[str] = ()) -> None:
+def configure(process: str, level: str, json: bool, known: Collection[str] = ()) -> None:
     """Send every log of this process, the libraries' too, to standard error: JSON lines or for a terminal.
 
     `known` are the secrets that this process was started with; they are masked by value.
@@ -101,15 +101,19 @@ def bound(**ids: str) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**ids)
 
 
-def sentry(dsn: str, process: str, *, known: Collection[str] = ()) -> None:
-    """Report what is logged as an error to Sentry: the trace and the ids, no customer's text and no secret."""
+def sentry(dsn: str | None, known: Collection[str] = ()) -> None:
+    """Report what is logged as an error to Sentry, if there is a DSN: the trace and the ids alone.
+
+    No customer's text and no secret leaves, nor the value of any variable.
+    """
+    if dsn is None:
+        return
 
     def scrub(event: "Event", hint: "Hint") -> "Event":
         return _report(event, hint, known)
 
     sentry_sdk.init(
         dsn=dsn,
-        server_name=process,
         send_default_pii=False,
         include_local_variables=False,
         max_request_body_size="never",

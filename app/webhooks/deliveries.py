@@ -28,6 +28,7 @@ from app.secrets.errors import SecretUnreadable
 from app.secrets.vault import Vault
 from app.switches import levers
 from app.webhooks import relay, retries, signing
+from app.webhooks.config import WebhooksConfig
 from app.webhooks.errors import EndpointDisabled
 from app.webhooks.models import Delivery, DeliveryTry, WebhookEndpoint
 
@@ -40,7 +41,6 @@ SYSTEM: Final = trail.Actor("system", "webhooks")
 _LAPSE: Final = statements.load(__file__, "lapse")
 _DUE_ENDPOINTS: Final = statements.load(__file__, "due_endpoints")
 _DUE: Final = statements.load(__file__, "due")
-_GIVE_BACK: Final = statements.load(__file__, "give_back")
 _CLAIM: Final = statements.load(__file__, "claim")
 _RECORD: Final = statements.load(__file__, "record")
 _END_WAITING: Final = statements.load(__file__, "end_waiting")
@@ -94,8 +94,10 @@ class Logged:
     tries: list[Try]
 
 
-async def due(db: Database, *, per_endpoint: int, in_flight: int) -> list[DeliveryId]:
-    """Release what is due: the ids to publish, each under a lease. None while `webhooks` is switched off.
+async def due(db: Database, config: WebhooksConfig, limit: int) -> list[DeliveryId]:
+    """Release up to `limit` of what is due: the ids to publish, each under a lease.
+
+    None while `webhooks` is switched off.
 
     First the deliveries whose sender went silent are due again.
     """
@@ -108,18 +110,13 @@ async def due(db: Database, *, per_endpoint: int, in_flight: int) -> list[Delive
             return []
         bind = {
             "endpoints": list(endpoints),
-            "per_endpoint": per_endpoint,
-            "in_flight": in_flight,
+            "per_endpoint": config.per_endpoint,
+            "in_flight": config.in_flight,
+            "limit": limit,
             "lease": LEASE,
         }
         released = (await session.execute(_DUE.text, bind)).scalars().all()
     return sorted(DeliveryId(delivery) for delivery in released)
-
-
-async def give_back(db: Database, deliveries: Sequence[DeliveryId]) -> None:
-    """Make released deliveries due again at once: their messages could not be published."""
-    async with db.transaction() as session:
-        await session.execute(_GIVE_BACK.text, {"deliveries": list(deliveries)})
 
 
 async def deliver(db: Database, vault: Vault, sender: Sender, delivery: DeliveryId) -> None:

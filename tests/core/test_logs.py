@@ -14,7 +14,7 @@ from tests.fakes.receiver import Receiver, receiving
 LOGGING = """
 import logging, warnings, structlog
 from app.core import logs
-logs.configure("worker", "debug", json=True, known=["CANARY-KNOWN-VALUE"])
+logs.configure("worker", "debug", True, ["CANARY-KNOWN-VALUE"])
 log = structlog.get_logger("app.somewhere")
 with logs.bound(job="job_1", tenant="ten_1", attempt="att_1", trace="4bf92f"):
     log.info("step done", step="draft", api_key="CANARY-1", reason="sent sk-CANARY-2")
@@ -34,8 +34,8 @@ REPORTING = """
 import logging, sys, structlog, sentry_sdk
 from app.core import logs
 from app.core.errors import Unavailable
-logs.configure("api", "info", json=True, known=["CANARY-KNOWN-VALUE"])
-logs.sentry(sys.argv[1], "api", known=["CANARY-KNOWN-VALUE"])
+logs.configure("api", "info", True, ["CANARY-KNOWN-VALUE"])
+logs.sentry(sys.argv[1], known=["CANARY-KNOWN-VALUE"])
 log = structlog.get_logger("app.somewhere")
 with logs.bound(job="job_1", tenant="ten_1"):
     try:
@@ -53,9 +53,7 @@ sentry_sdk.flush(5)
 
 def run(code: str, *args: str) -> str:
     command = [sys.executable, "-W", "always", "-c", code, *args]
-    done = subprocess.run(  # noqa: S603 - our own interpreter, our own code
-        command, capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == ""
     return done.stderr
 
@@ -85,7 +83,7 @@ def test_no_line_shows_a_secret(lines: list[dict[str, Any]]) -> None:
 
 
 def test_for_a_terminal_the_same_is_masked() -> None:
-    text = run(LOGGING.replace("json=True", "json=False"))
+    text = run(LOGGING.replace('"debug", True', '"debug", False'))
     assert "step done" in text
     assert "CANARY-" not in text
 
@@ -108,7 +106,7 @@ async def test_sentry_gets_the_error_and_nothing_of_the_customers(sentry: Receiv
     ours, foreign = events
     assert ours["logentry"]["message"] == "step failed"
     assert ours["extra"]["job"] == "job_1"
-    assert ours["extra"]["step"] == "draft"
+    assert (ours["extra"]["step"], ours["extra"]["process"]) == ("draft", "api")
     assert ours["extra"]["prompt"] == ours["extra"]["token"] == "[redacted]"
     raised = ours["exception"]["values"][0]
     assert (raised["type"], raised["value"]) == ("Unavailable", "no route with [redacted]")

@@ -1,6 +1,6 @@
 -- Due: release deliveries of these endpoints, each up to its share, all up to what may be in flight.
 -- The least occupied endpoint comes first, so a silent one delays nobody.
--- Takes   endpoints uuid[], locked · per_endpoint, in_flight int · lease interval
+-- Takes   endpoints uuid[], locked · per_endpoint, in_flight, limit int · lease interval
 -- Gives   (id) of each delivery, dispatched under a lease
 -- Locks   delivery, SKIP LOCKED
 -- Index   delivery_due by endpoint; delivery_leased for what is in flight
@@ -23,7 +23,7 @@ chosen AS (
     SELECT id, held + row_number() OVER (PARTITION BY endpoint ORDER BY due_at) AS place, due_at
       FROM picked
      ORDER BY place, due_at
-     LIMIT greatest(:in_flight - (SELECT coalesce(sum(held), 0) FROM busy), 0)
+     LIMIT least(:limit, greatest(:in_flight - (SELECT coalesce(sum(held), 0) FROM busy), 0))
 )
 UPDATE delivery SET state = 'dispatched', lease_until = app_now() + :lease
  WHERE id = ANY (ARRAY(SELECT id FROM chosen))

@@ -83,14 +83,14 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def serve(port: int, slots: int) -> Any:
+def serve(host: str, port: int, slots: int) -> Any:
     """The server, which lives as long as the object that is returned."""
     import xllamacpp  # noqa: PLC0415 - 0.2 s and 30 MB that only this process should pay
 
     params = xllamacpp.CommonParams()
     params.model.path = str(programs.model())
     params.model_alias = {NAME}
-    params.hostnames, params.port = [_HOST], port
+    params.hostnames, params.port = [host], port
     params.n_parallel = slots
     params.n_ctx = SLOT_TOKENS * slots  # the slots share it
     params.cache_ram_mib = 0  # its default keeps up to 8 GiB of old prompts
@@ -104,13 +104,14 @@ def serve(port: int, slots: int) -> Any:
 def main() -> None:
     """Serve until a signal ends the process; nothing has to be saved."""
     parser = argparse.ArgumentParser(prog="python -m app.embedded.model")
+    parser.add_argument("--host", default=_HOST)  # another only in a container
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--uid", type=int)
     parser.add_argument("--gid", type=int)
     args = parser.parse_args()
     parent = os.getppid()
-    server = serve(args.port, args.slots)
+    server = serve(args.host, args.port, args.slots)
     if args.uid is not None:  # only now: the interpreter itself may lie where that user can't go
         _child.give_up_root(args.uid, args.gid)
         _child.bind_to_parent(parent, signal.SIGTERM)

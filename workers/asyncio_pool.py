@@ -19,6 +19,7 @@ import structlog
 import uvloop
 from celery.concurrency.base import BasePool, apply_target
 from sqlalchemy.util.concurrency import greenlet_spawn
+from typing_extensions import override
 
 from workers import process
 
@@ -27,12 +28,13 @@ log = structlog.get_logger()
 BLOCKED_SECONDS: Final = 1.0  # a heartbeat's time: from here on leases are at risk
 
 
-class TaskPool(BasePool):  # type: ignore[misc] - celery-types has no class for a pool
+class TaskPool(BasePool):
     """The pool. Soft limits are not offered: an attempt's deadline is its job's, kept by the heartbeat."""
 
     signal_safe = False  # stop outside of the signal handler
     body_can_be_buffer = True  # same process: no copy of the message body
 
+    @override
     def on_start(self) -> None:
         """Start the loop's thread, open the process's parts in it, and watch it."""
         self._ids = itertools.count(1)
@@ -48,6 +50,7 @@ class TaskPool(BasePool):  # type: ignore[misc] - celery-types has no class for 
         self._watchdog.start()
         self._await(process.open_process(lambda: int(self.limit)))
 
+    @override
     def on_apply(
         self,
         target: Callable[..., Any],
@@ -112,6 +115,7 @@ class TaskPool(BasePool):  # type: ignore[misc] - celery-types has no class for 
             self._terminated.add(key)
             task.cancel()
 
+    @override
     def terminate_job(self, pid: int, signal: Any = None) -> None:
         """Cancel one task: its `finally` blocks run."""
         self._loop.call_soon_threadsafe(self._terminate, pid)
@@ -134,10 +138,12 @@ class TaskPool(BasePool):  # type: ignore[misc] - celery-types has no class for 
         self._watchdog.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
 
+    @override
     def on_stop(self) -> None:
         """Warm shutdown: attempts end after the step they are in."""
         self._close(cancel=False)
 
+    @override
     def on_terminate(self) -> None:
         """Cold shutdown: attempts are interrupted where they are."""
         self._close(cancel=True)
@@ -155,7 +161,8 @@ class TaskPool(BasePool):  # type: ignore[misc] - celery-types has no class for 
             asyncio.run_coroutine_threadsafe(self._slots.acquire(), self._loop)
 
     def _get_info(self) -> dict[str, Any]:
-        return dict(super()._get_info()) | {"running": len(self._tasks)}
+        known: dict[str, Any] = super()._get_info()  # type: ignore[misc]  # celery-types misses it
+        return known | {"running": len(self._tasks)}
 
 
 def _guard(
@@ -173,6 +180,7 @@ class _Watchdog(threading.Thread):
         self._watched = watched
         self._stopped = threading.Event()
 
+    @override
     def run(self) -> None:
         while not self._stopped.wait(BLOCKED_SECONDS):
             alive = threading.Event()

@@ -30,7 +30,8 @@ class Publisher:
         """Publish attempts to their lane. Gives those the broker did not take."""
         if not items:
             return []
-        return await self._run(self._attempts, lane, items)
+        refused: list[Released] = await self._run(self._attempts, lane, items)
+        return refused
 
     async def deliveries(self, items: Sequence[DeliveryId]) -> None:
         """Publish deliveries. One that is lost here comes back when its lease is over."""

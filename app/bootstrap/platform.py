@@ -19,6 +19,7 @@ from app.llm.gateway import Gateway
 from app.retrieval import embedding
 from app.retrieval.embedding import Embedder
 from app.secrets import vault as sealing
+from app.secrets.config import SecretsConfig
 from app.secrets.vault import Vault
 from app.tenants import keys
 
@@ -37,12 +38,13 @@ class ApiPlatform:
     vault: Vault
     store: Store
     embedder: Embedder
+    sender: Sender
     keys: keys.Cache
-    sender: Sender  # looks where an endpoint's url leads before it is taken
 
     async def close(self) -> None:
         """Wait for what is in flight, then let the database go."""
         await self.desk.close()
+        self.sender.close()
         await self.db.close()
 
 
@@ -63,6 +65,7 @@ class WorkerPlatform:
         await self.runtime.close()
         await calling.close(self.gateway)
         await ledger.close(self.ledger)
+        self.sender.close()
         await self.db.close()
 
 
@@ -78,25 +81,43 @@ def database(settings: Settings, *, pool_size: int = 10) -> Database:
 async def open_api(settings: Settings) -> ApiPlatform:
     """The parts of an API process."""
     db = database(settings, pool_size=settings.api.database_pool)
-    desk = admission.open_desk(
-        db, settings.intake, calling.ladder(settings.llm, settings.llm_base_url)
-    )
+    ladder = settings.llm.ladder(settings.llm_base_url)
+    desk = admission.open_desk(db, settings.intake, [(it.provider, it.model) for it in ladder])
     return ApiPlatform(
-        settings, db, desk, sealing.open_vault(settings.secrets), storing.open_store(settings.files_folder),
-        embedding.open_embedder(), keys.Cache(), http.open_sender(settings.webhooks.allowed_private),
+        settings, db, desk, sealing.open_vault(vault_config(settings)),
+        storing.open_store(settings.files_folder), embedding.open_embedder(), sender(settings),
+        keys.Cache(),
     )  # fmt: skip
+
+
+def vault_config(settings: Settings) -> SecretsConfig:
+    """Where the master key is: where the settings say, else in a file of the state folder, made on first use."""
+    chosen = settings.secrets
+    if chosen.key is None and chosen.key_file is None:
+        return SecretsConfig(key_file=settings.state_dir / "secrets.key")
+    return chosen
+
+
+def sender(settings: Settings) -> Sender:
+    """Who sends to tenants' addresses."""
+    return http.open_sender(settings.webhooks.allowed_private, settings.webhooks.timeout_seconds)
 
 
 async def open_worker(settings: Settings) -> WorkerPlatform:
     """The parts of a worker process, in its event loop."""
     db = database(settings, pool_size=10)
     book = ledger.open_ledger(db)
-    gateway = calling.open_gateway(settings.llm, settings.llm_base_url, book, db)
+    gateway = calling.open_gateway(settings.llm, book, db, embedded_url=settings.llm_base_url)
     runtime = running.open_runtime(
         db, settings.execution, settings.leases, ledger_=book, gateway=gateway,
         embedder=embedding.open_embedder(), store=storing.open_store(settings.files_folder),
     )  # fmt: skip
-    sender = http.open_sender(settings.webhooks.allowed_private)
     return WorkerPlatform(
-        settings, db, runtime, book, gateway, sealing.open_vault(settings.secrets), sender
+        settings,
+        db,
+        runtime,
+        book,
+        gateway,
+        sealing.open_vault(vault_config(settings)),
+        sender(settings),
     )

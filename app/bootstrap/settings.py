@@ -35,7 +35,7 @@ class ApiConfig(BaseModel, frozen=True, extra="forbid"):
     database_pool: PositiveInt = 10
 
 
-class Settings(BaseSettings, frozen=True):
+class Settings(BaseSettings):
     """All settings. `TOWPATH_LEASES__RUNNING=PT10S` sets a member of a block."""
 
     model_config = SettingsConfigDict(

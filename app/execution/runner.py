@@ -274,9 +274,7 @@ async def _mark(
     data = {"step": name, "item": item, "kind": step.kind} | (
         {} if fault is None else {"error": fault}
     )
-    mark = Mark(
-        Note(claimed.job, claimed.attempt, word, data, progress), checkpoint, outcome.effects
-    )
+    mark = Mark(Note(claimed.job, claimed.attempt, word, data, progress), checkpoint)
     while True:
         try:
             noted = await bench.runtime.marks.submit(mark)

@@ -28,11 +28,10 @@ from app.workflows.definitions import Definition
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An event of a running job, with the checkpoint it tells of, if any, and the effects done with then."""
+    """An event of a running job, with the checkpoint it tells of, if any."""
 
     note: Note
     checkpoint: Checkpoint | None = None
-    effects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +88,9 @@ def open_runtime(
             steps = [item.checkpoint for item in kept if item.checkpoint is not None]
             if steps:
                 await checkpoints.record(connection, steps, lease=leases.running)
-            effects = [key for item in kept for key in item.effects]
-            if effects:
-                await ledger.prune(connection, effects)
+            bought = [(step.job, step.name, step.item) for step in steps if step.kind == "model"]
+            if bought:
+                await ledger.prune(connection, bought)  # what is recorded is never asked for again
         return noted
 
     return Runtime(

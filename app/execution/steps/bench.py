@@ -17,8 +17,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A step's result, what is to be known of how it came about, and the effects that its record ends."""
+    """A step's result, and what is to be known of how it came about."""
 
     result: Any
     facts: dict[str, Any] = field(default_factory=dict)
-    effects: tuple[str, ...] = ()

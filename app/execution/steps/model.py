@@ -5,7 +5,7 @@ from typing import Any
 from app.budgets.ledger import Labels, Place
 from app.execution.steps.bench import Bench, Outcome
 from app.llm import gateway
-from app.llm.gateway import Ask
+from app.llm.gateway import Ask, Message
 from app.prompts import library
 from app.workflows.definitions import ModelStep
 
@@ -23,9 +23,9 @@ async def run(
         claimed.end_user,
         tuple(claimed.tags),
     )
-    place = Place(claimed.tenant, claimed.job, claimed.attempt, name, item, 0, labels)
+    place = Place(claimed.tenant, claimed.job, claimed.attempt, name, labels=labels, item=item)
     prompt, _, version = step.prompt.partition("@")
-    messages = library.render(prompt, int(version), **arguments)
+    messages = [Message(**one) for one in library.render(prompt, int(version), **arguments)]
     ask = Ask(
         messages,
         max_tokens=step.max_tokens,
@@ -46,4 +46,4 @@ async def run(
         "cost_nanousd": reply.cost_nanousd, "calls": reply.calls, "estimated": reply.estimated,
         "cache": "recorded" if reply.recorded else "miss",
     }  # fmt: skip
-    return Outcome(result, facts, (place.effect_key,))
+    return Outcome(result, facts)

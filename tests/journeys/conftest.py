@@ -1,0 +1,104 @@
+"""Journeys: the whole path with real servers of their own, which a test may kill, and the fake provider."""
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.embedded import postgres, states, valkey
+from migrations import run as migrations
+from tests.fakes import provider, receiver
+from tests.fakes.provider import Provider
+from tests.fakes.receiver import Receiver
+from tests.stack import Stack, opened
+
+THREE_STEPS = {
+    "name": "three_steps",
+    "input": {"type": "object"},
+    "steps": [
+        {
+            "id": name,
+            "kind": "model",
+            "prompt": "plain@1",
+            "in": {"text": f"say {name}"},
+            "max_tokens": 8,
+        }
+        for name in ("first", "second", "third")
+    ],
+    "output": {"last": "=steps.third.text"},
+}
+
+
+@dataclass(slots=True)
+class Servers:
+    """Postgres and Valkey of this test run, and the folder they live in."""
+
+    folder: Path
+    database: postgres.Running
+    broker: valkey.Running
+
+    def restart_database(self) -> None:
+        """Immediate shutdown, as a crash, then up again on the same folder and address."""
+        self.database.process.kill()
+        self.database.process.wait()
+        self.database.folder.release()
+        self.database = postgres.start(self.folder / "pg")
+
+    def restart_broker(self) -> None:
+        """A stop without saving, and an empty folder."""
+        self.broker.process.kill()
+        self.broker.process.wait()
+        self.broker.folder.release()
+        self.broker = valkey.start(self.folder / "vk")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    folder = states.temporary()
+    running = Servers(folder, postgres.start(folder / "pg"), valkey.start(folder / "vk"))
+    yield running
+    running.broker.stop()
+    running.database.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[Provider]:
+    async with provider.serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def hooks() -> AsyncIterator[Receiver]:
+    async with receiver.receiving() as receiving:
+        yield receiving
+
+
+@pytest.fixture
+async def stack(
+    servers: Servers, fake: Provider, hooks: Receiver, tmp_path: Path
+) -> AsyncIterator[Stack]:
+    """A stack on a clean schema; its processes' logs are shown when the test fails."""
+    database = servers.database
+    with psycopg.connect(database.superuser_url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'towpath_app'"
+        )
+    migrations.up(database.owner_url)
+    settings = {
+        "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": f'["127.0.0.1:{hooks.port}"]',
+        "TOWPATH_LEASES__RUNNING": "PT3S",  # half the default: what dies is missed sooner
+    }
+    async with opened(
+        superuser_url=database.superuser_url, app_url=database.app_url,
+        broker_url=servers.broker.broker(0), folder=tmp_path, provider_url=fake.base_url,
+        settings=settings,
+    ) as running:  # fmt: skip
+        await running.push(THREE_STEPS)
+        yield running
+    for log in sorted(tmp_path.glob("*.log")):
+        print(f"--- {log.name}\n{log.read_text()[-6000:]}")  # noqa: T201 - pytest shows it on failure
+    migrations.down(servers.database.owner_url)

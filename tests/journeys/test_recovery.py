@@ -1,0 +1,311 @@
+"""What dies is missed: every process killed in the middle of work, and nothing lost, doubled or unpaid."""
+
+import asyncio
+import json
+import os
+import signal
+from typing import Any
+
+import redis
+from standardwebhooks import Webhook
+
+from app.core import money
+from tests.fakes.provider import Answer, Provider
+from tests.fakes.receiver import Receiver
+from tests.journeys.conftest import Servers
+from tests.stack import Stack
+from tests.waiting import until
+
+
+async def endpoint(stack: Stack, hooks: Receiver) -> str:
+    """A webhook endpoint at the receiver. Gives its secret."""
+    body = {"url": hooks.url, "events": ["*"]}
+    status, made = await stack.call("POST", "/v1/webhook_endpoints", json=body)
+    assert status == 201, made
+    return str(made["secret"])
+
+
+async def told(hooks: Receiver, times: int = 1) -> list[dict[str, Any]]:
+    """The bodies that the receiver got, once there are so many."""
+
+    async def enough() -> bool:
+        return len(hooks.got) >= times
+
+    await until(enough, what=f"{times} webhooks arrive")
+    return [json.loads(got.body) for got in hooks.got]
+
+
+async def in_step(fake: Provider, calls: int) -> None:
+    """Return once the provider holds the latest of so many calls."""
+
+    async def held() -> bool:
+        return len(fake.asked) == calls and fake.open_calls == 1
+
+    await until(held, what=f"call {calls} is in flight")
+
+
+def let_go(fake: Provider) -> None:
+    fake.released.set()
+    fake.released = asyncio.Event()
+
+
+async def balanced(stack: Stack) -> dict[str, Any]:
+    """The money of the tenant's account; asserts that account, ledger, holds and lines agree."""
+    [account] = await stack.rows("SELECT * FROM budget_account WHERE kind = 'tenant'")
+    [entries] = await stack.rows(
+        "SELECT sum(held_nanousd) AS held, sum(spent_nanousd) AS spent FROM ledger_entry WHERE account = %s",
+        account["id"],
+    )
+    [lines] = await stack.rows("SELECT coalesce(sum(cost_nanousd), 0) AS cost FROM usage_line")
+    assert account["held_nanousd"] == entries["held"] == 0
+    assert account["spent_nanousd"] == entries["spent"] == lines["cost"]
+    return account
+
+
+async def test_the_whole_path_ends_with_a_signed_webhook_and_money_that_adds_up(
+    stack: Stack, fake: Provider, hooks: Receiver
+) -> None:
+    secret = await endpoint(stack, hooks)
+    job = await stack.post_job("three_steps", key="order-7", metadata={"order": "7"})
+    again = await stack.post_job("three_steps", key="order-7", metadata={"order": "7"})
+    assert again == job
+    end = await stack.ended(job)
+    assert (end.state, end.output) == ("succeeded", {"last": "say third"})
+    assert end.attempts == ["succeeded"]
+    assert end.steps == {"first": 1, "second": 1, "third": 1}
+    assert list(fake.calls.values()) == [1, 1, 1]
+    [body] = await told(hooks)
+    assert body["type"] == "job.succeeded"
+    assert body["data"]["id"] == job
+    verified = Webhook(secret).verify(hooks.got[0].body, hooks.got[0].headers)
+    assert verified == body
+    account = await balanced(stack)
+    assert account["spent_nanousd"] > 0
+    _, view = await stack.call("GET", f"/v1/jobs/{job}")
+    assert view["usage"]["cost"] == money.to_wire(account["spent_nanousd"])
+    assert view["usage"]["model_calls"] == 3
+
+
+async def test_a_killed_worker_costs_a_retry_and_no_finished_step(
+    stack: Stack, fake: Provider, hooks: Receiver
+) -> None:
+    """C024: the interrupted call is settled at its hold, unconfirmed; the finished one is never bought again."""
+    await endpoint(stack, hooks)
+    fake.script = [Answer(), Answer(held=True)]
+    job = await stack.post_job("three_steps")
+    await in_step(fake, 2)
+    stack.kill("worker")
+    let_go(fake)
+    await stack.start_worker()
+    end = await stack.ended(job)
+    assert (end.state, end.attempts) == ("succeeded", ["lost", "succeeded"])
+    assert end.steps == {"first": 1, "second": 1, "third": 1}
+    assert sorted(fake.calls.values()) == [1, 1, 2]
+    lines = await stack.rows("SELECT step, unconfirmed FROM usage_line ORDER BY at, id")
+    assert sorted((line["step"], line["unconfirmed"]) for line in lines) == [
+        ("first", False), ("second", False), ("second", True), ("third", False),
+    ]  # fmt: skip
+    [hold] = await stack.rows(
+        "SELECT asked_nanousd, cost_nanousd FROM reservation WHERE unconfirmed"
+    )
+    assert hold["asked_nanousd"] == hold["cost_nanousd"]
+    await balanced(stack)
+    bodies = await told(hooks)
+    assert [body["type"] for body in bodies] == ["job.succeeded"]
+
+
+async def test_a_call_answered_just_before_the_crash_is_not_bought_again(
+    stack: Stack, fake: Provider
+) -> None:
+    """C036: killed between a step's settlement, or checkpoint, and the next step."""
+    fake.script = [Answer(), Answer(), Answer(held=True)]
+    job = await stack.post_job("three_steps")
+    await in_step(fake, 3)
+    stack.kill("worker")
+    let_go(fake)
+    await stack.start_worker()
+    end = await stack.ended(job)
+    assert (end.state, end.attempts) == ("succeeded", ["lost", "succeeded"])
+    assert sorted(fake.calls.values()) == [1, 1, 2]
+    await balanced(stack)
+
+
+async def test_a_stopping_worker_hands_its_job_back_at_no_attempts_cost(
+    stack: Stack, fake: Provider
+) -> None:
+    fake.script = [Answer(held=True)]
+    job = await stack.post_job("three_steps")
+    await in_step(fake, 1)
+    stack.processes["worker"].send_signal(signal.SIGTERM)
+
+    async def stopping() -> bool:
+        return bool(await stack.value("SELECT count(*) FROM worker WHERE stopping_at IS NOT NULL"))
+
+    await until(stopping, what="the worker says that it stops")
+    let_go(fake)  # the step in hand is finished and recorded, the next is not begun
+    assert await stack.stop("worker") == 0
+    await stack.start_worker()
+    end = await stack.ended(job)
+    assert (end.state, end.attempts) == ("succeeded", ["interrupted", "succeeded"])
+    assert list(fake.calls.values()) == [1, 1, 1]
+    assert await stack.value("SELECT failures + losses FROM job") == 0
+    assert await stack.value("SELECT interruptions FROM job") == 1
+    await balanced(stack)
+
+
+async def test_a_frozen_worker_is_replaced_and_finishes_nothing_when_it_wakes(
+    stack: Stack, fake: Provider, hooks: Receiver
+) -> None:
+    """C028"""
+    await endpoint(stack, hooks)
+    fake.script = [Answer(held=True)]
+    job = await stack.post_job("three_steps")
+    await in_step(fake, 1)
+    frozen = stack.processes["worker"]
+    os.killpg(frozen.pid, signal.SIGSTOP)
+    await stack.start_worker("second")
+    end = await stack.ended(job)
+    assert (end.state, end.attempts) == ("succeeded", ["lost", "succeeded"])
+    os.killpg(frozen.pid, signal.SIGCONT)
+
+    async def let_go_of() -> bool:
+        return fake.open_calls == 0
+
+    await until(let_go_of, what="the woken worker drops its call")
+    assert (await stack.ended(job)).attempts == ["lost", "succeeded"]
+    await balanced(stack)
+    assert [body["type"] for body in await told(hooks)] == ["job.succeeded"]
+
+
+async def test_a_job_that_takes_its_workers_down_fails_at_the_third(
+    stack: Stack, fake: Provider
+) -> None:
+    """C025, first form: the workers are killed from outside."""
+    fake.script = [Answer(held=True)] * 3
+    job = await stack.post_job("three_steps")
+    for turn in range(3):
+        await in_step(fake, turn + 1)
+        stack.kill("worker")
+        let_go(fake)
+        await stack.start_worker()
+    end = await stack.ended(job)
+    assert (end.state, end.attempts) == ("failed", ["lost", "lost", "lost"])
+    assert end.error is not None
+    assert end.error["code"] == "worker_lost"
+    await balanced(stack)
+
+
+async def test_control_may_die_at_any_time_and_another_takes_the_lead(
+    stack: Stack, fake: Provider
+) -> None:
+    """C022"""
+    stack.start("control", as_name="standby")
+    first = await stack.post_job("three_steps")
+    assert (await stack.ended(first)).state == "succeeded"
+    stack.kill("control")
+    later = [await stack.post_job("three_steps") for _ in range(5)]
+    for job in later:
+        end = await stack.ended(job)
+        assert (end.state, end.attempts) == ("succeeded", ["succeeded"])
+    assert set(fake.calls.values()) == {1}
+
+
+async def test_a_restart_of_the_database_kills_no_healthy_work(
+    stack: Stack, fake: Provider, servers: Servers
+) -> None:
+    """C034"""
+    fake.script = [Answer(), Answer(held=True)]
+    job = await stack.post_job("three_steps")
+    await in_step(fake, 2)
+    await asyncio.to_thread(servers.restart_database)
+    let_go(fake)
+    end = await stack.ended(job)
+    assert (end.state, end.attempts) == ("succeeded", ["succeeded"])
+    assert list(fake.calls.values()) == [1, 1, 1]
+    await balanced(stack)
+    later = await stack.post_job("three_steps")
+    assert (await stack.ended(later)).state == "succeeded"
+
+
+async def test_lost_messages_lose_no_work(stack: Stack, fake: Provider, servers: Servers) -> None:
+    """C015: the broker forgets everything between dispatch and claim."""
+    worker = stack.processes["worker"]
+    os.killpg(
+        worker.pid, signal.SIGSTOP
+    )  # its slots still count for a moment: jobs are dispatched to no one
+    jobs = [await stack.post_job("three_steps") for _ in range(10)]
+
+    async def dispatched() -> bool:
+        return await stack.value("SELECT count(*) FROM job WHERE state = 'dispatched'") == 10
+
+    await until(dispatched, what="all are dispatched")
+    broker = redis.Redis.from_url(servers.broker.database(0))
+    broker.flushall()
+    broker.close()
+    os.killpg(worker.pid, signal.SIGCONT)
+    for job in jobs:
+        end = await stack.ended(job)
+        assert end.state == "succeeded"
+        assert end.attempts[-1] == "succeeded"
+    assert set(fake.calls.values()) == {1}
+    assert await stack.value("SELECT sum(failures + losses + interruptions) FROM job") == 0
+
+
+async def test_a_broker_that_restarts_empty_stops_nothing(
+    stack: Stack, fake: Provider, servers: Servers
+) -> None:
+    """C015, C016: the worker listens again by itself."""
+    before = await stack.post_job("three_steps")
+    await stack.ended(before)
+    await asyncio.to_thread(servers.restart_broker)
+    jobs = [await stack.post_job("three_steps") for _ in range(5)]
+    for job in jobs:
+        assert (await stack.ended(job)).state == "succeeded"
+    assert set(fake.calls.values()) == {1}
+
+
+async def test_cancelling_a_running_job_ends_its_call_and_settles_it(
+    stack: Stack, fake: Provider
+) -> None:
+    """C031"""
+    fake.script = [Answer(), Answer(held=True)]
+    job = await stack.post_job("three_steps")
+    await in_step(fake, 2)
+    status, _ = await stack.call("POST", f"/v1/jobs/{job}/cancel")
+    assert status == 202
+    end = await stack.ended(job)
+    assert (end.state, end.attempts) == ("cancelled", ["cancelled"])
+
+    async def hung_up() -> bool:
+        return fake.open_calls == 0
+
+    await until(hung_up, what="the provider sees the hang-up")
+    await balanced(stack)
+    status, answer = await stack.call("POST", f"/v1/jobs/{job}/cancel")
+    assert status in (202, 409), answer
+
+
+async def test_a_provider_that_says_when_is_obeyed_and_the_slot_is_free_meanwhile(
+    stack: Stack, fake: Provider
+) -> None:
+    """C050: parked as `waiting` for a back-off; the next call leaves after what the provider asked."""
+    fake.script = [
+        Answer(status=429, headers={"Retry-After": "4"}, body={"error": {"message": "slow"}})
+    ]
+    job = await stack.post_job("three_steps")
+
+    async def parked() -> bool:
+        _, view = await stack.call("GET", f"/v1/jobs/{job}")
+        return bool(view["status"] == "waiting" and view["waiting_for"] == "backoff")
+
+    await until(parked, what="the job backs off")
+    running = await stack.value("SELECT count(*) FROM attempt WHERE ended_at IS NULL")
+    assert running == 0
+    end = await stack.ended(job)
+    assert (end.state, end.attempts) == ("succeeded", ["failed", "succeeded"])
+    [gap] = await stack.rows(
+        "SELECT extract(epoch FROM b.claimed_at - a.ended_at) AS seconds"
+        " FROM attempt a JOIN attempt b ON b.job = a.job AND b.number = 2 WHERE a.number = 1"
+    )
+    assert gap["seconds"] >= 4
+    await balanced(stack)

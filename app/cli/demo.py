@@ -144,12 +144,21 @@ async def _tenant(db: Database, kept: Path) -> tuple[TenantId, str]:
             tenant = await tenancy.create(
                 session, SLUG, "Demonstration", limit_nanousd=LIMIT_NANOUSD, actor=OPERATOR
             )
-        if kept.exists():
-            return tenant, kept.read_text().strip()
+        known = _read(kept)
+        if known is not None:
+            return tenant, known
         issued = await keys.issue(session, tenant, "towpath up", SCOPES, actor=OPERATOR)
-    kept.touch(0o600)
-    kept.write_text(issued.secret + "\n")
+    _write(kept, issued.secret)
     return tenant, issued.secret
+
+
+def _read(kept: Path) -> str | None:
+    return kept.read_text().strip() if kept.exists() else None
+
+
+def _write(kept: Path, secret: str) -> None:
+    kept.touch(0o600)
+    kept.write_text(secret + "\n")
 
 
 async def _endpoint(api: _Api, receiver: str) -> tuple[str, str]:

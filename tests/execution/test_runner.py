@@ -1,0 +1,283 @@
+"""One attempt from claim to end, in this process: what is recorded, what is bought, how each fault ends."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.audit.trail import Actor
+from app.core import clock, ids
+from app.execution import runner
+from app.jobs import endings, transitions
+from tests.execution.conftest import Shop
+from tests.fakes.provider import Answer, Provider
+from tests.waiting import until
+
+
+def asking(*names: str, **more: Any) -> dict[str, Any]:
+    """A workflow of model steps that say their names."""
+    return {
+        "name": "asking",
+        "input": {"type": "object"},
+        "steps": [
+            {"id": name, "kind": "model", "prompt": "plain@1", "in": {"text": f"say {name}"}, "max_tokens": 8} | more
+            for name in names
+        ],
+        "output": {name: f"=steps.{name}.text" for name in names},
+    }  # fmt: skip
+
+
+def mapping(count: int, concurrency: int = 4) -> dict[str, Any]:
+    inner = {
+        "id": "one",
+        "kind": "model",
+        "prompt": "plain@1",
+        "in": {"text": "=item"},
+        "max_tokens": 8,
+    }
+    return {
+        "name": "mapping",
+        "input": {"type": "object"},
+        "steps": [
+            {
+                "id": "all",
+                "kind": "map",
+                "over": "=input.xs",
+                "concurrency": concurrency,
+                "step": inner,
+            }
+        ],
+        "output": "=steps.all[].text",
+    }
+
+
+def transforming(value: Any) -> dict[str, Any]:
+    return {
+        "name": "transforming",
+        "input": {"type": "object"},
+        "steps": [{"id": "made", "kind": "transform", "value": value}],
+        "output": "=steps.made",
+    }
+
+
+async def test_every_step_is_recorded_once_with_what_it_cost(shop: Shop, fake: Provider) -> None:
+    job = shop.job(asking("first", "second"))
+    await shop.run()
+    assert shop.state(job, "output") == (
+        "succeeded",
+        {"first": "say first", "second": "say second"},
+    )
+    steps = shop.admin.execute("SELECT name, state, facts FROM step ORDER BY id").fetchall()
+    assert [(name, state) for name, state, _ in steps] == [
+        ("first", "succeeded"),
+        ("second", "succeeded"),
+    ]
+    cost = shop.admin.execute("SELECT sum(cost_nanousd) FROM usage_line").fetchone()
+    assert cost is not None
+    assert cost[0] == sum(facts["cost_nanousd"] for _, _, facts in steps) > 0
+    assert shop.admin.execute("SELECT count(*) FROM effect").fetchone() == (
+        0,
+    )  # pruned once recorded
+    assert set(fake.calls.values()) == {1}
+
+
+async def test_a_resumed_job_repeats_no_recorded_step(shop: Shop, fake: Provider) -> None:
+    job = shop.job(asking("first", "second"))
+    fake.script = [Answer(), Answer(status=400, body={"error": {"message": "no"}})]
+    await shop.run()
+    assert shop.state(job, "failures") == ("failed", 1)
+    async with shop.runtime.db.transaction() as session:
+        actor = Actor("operator", "test")
+        await transitions.retry(session, shop.tenant, job, actor=actor, request_id=None)
+    await shop.run()
+    assert shop.state(job, "run") == ("succeeded", 2)
+    assert sorted(fake.calls.values()) == [1, 2]
+
+
+async def test_a_message_that_comes_twice_runs_once(shop: Shop, fake: Provider) -> None:
+    """C014"""
+    shop.job(asking("only"))
+    item = await shop.dispatch()
+    await asyncio.gather(*[runner.run(shop.runtime, item.job, item.attempt) for _ in range(5)])
+    await runner.run(shop.runtime, item.job, item.attempt)
+    assert list(fake.calls.values()) == [1]
+    assert shop.admin.execute("SELECT count(*) FROM attempt").fetchone() == (1,)
+
+
+async def test_a_passing_fault_backs_off_and_a_final_one_fails(shop: Shop, fake: Provider) -> None:
+    job = shop.job(asking("only"))
+    fake.otherwise = Answer(status=500, body={"error": {"message": "broken"}})
+    await shop.run()
+    assert shop.state(job, "waiting_for", "failures") == ("waiting", "backoff", 1)
+    shop.due()
+    await shop.run()
+    shop.due()
+    await shop.run()
+    state, error = shop.state(job, "error")
+    assert state == "failed"
+    assert (error["code"], error["step"], error["retryable"]) == ("provider_failed", "only", True)
+
+
+async def test_a_map_keeps_its_order_and_its_concurrency(shop: Shop, fake: Provider) -> None:
+    job = shop.job(mapping(9, concurrency=3), {"xs": [f"item {n}" for n in range(9)]})
+    fake.otherwise = Answer(seconds=0.02)
+    await shop.run()
+    assert shop.state(job, "output") == ("succeeded", [f"item {n}" for n in range(9)])
+    assert fake.most_open == 3
+    assert shop.admin.execute("SELECT count(*), max(item) FROM step").fetchone() == (9, 8)
+
+
+async def test_a_fault_in_a_map_lets_what_is_in_flight_finish(shop: Shop, fake: Provider) -> None:
+    job = shop.job(mapping(6, concurrency=2), {"xs": [f"item {n}" for n in range(6)]})
+    fake.script = [Answer(seconds=0.1), Answer(status=400, body={"error": {"message": "no"}})]
+    await shop.run()
+    assert shop.state(job)[0] == "failed"
+    assert len(fake.asked) == 2
+    lines = shop.admin.execute("SELECT unconfirmed FROM usage_line").fetchall()
+    assert lines == [(False,)]
+    recorded = shop.admin.execute("SELECT state FROM step ORDER BY state").fetchall()
+    assert recorded == [("failed",), ("succeeded",)]
+
+
+@pytest.mark.parametrize(("limit", "state"), [(1, "failed"), (10_000_000, "succeeded")])
+async def test_a_job_may_not_cost_more_than_its_own_cap(
+    limit: int, state: str, shop: Shop, fake: Provider
+) -> None:
+    job = shop.job(asking("only"), max_cost_nanousd=limit)
+    shop.admin.execute(
+        "INSERT INTO budget_account (id, tenant, kind, job, limit_nanousd, created_at)"
+        " VALUES (%s, %s, 'job', %s, %s, app_now())",
+        (ids.new(), shop.tenant, job, limit),
+    )
+    await shop.run()
+    assert shop.state(job)[0] == state
+    assert len(fake.asked) == (state == "succeeded")
+
+
+async def test_without_money_a_job_parks_and_goes_on_when_there_is_some(
+    shop: Shop, fake: Provider
+) -> None:
+    job = shop.job(asking("only"))
+    shop.admin.execute("UPDATE budget_account SET spent_nanousd = limit_nanousd")
+    await shop.run()
+    state, waiting_for, need, failures = shop.state(job, "waiting_for", "need_nanousd", "failures")
+    assert (state, waiting_for, failures) == ("waiting", "budget", 0)
+    assert need > 0
+    assert fake.asked == []
+    shop.admin.execute("UPDATE budget_account SET spent_nanousd = 0")
+    async with await shop.runtime.db.connect_hot() as connection:
+        assert await transitions.wake_funded(connection, [job]) == 1
+    await shop.run()
+    assert shop.state(job)[0] == "succeeded"
+
+
+async def test_a_cancel_reaches_the_call_in_flight(shop: Shop, fake: Provider) -> None:
+    """C031: the provider sees the hang-up, and what it may have cost is booked."""
+    job = shop.job(asking("only"))
+    fake.script = [Answer(held=True)]
+    running = asyncio.create_task(shop.run())
+
+    async def in_flight() -> bool:
+        return fake.open_calls == 1
+
+    await until(in_flight, what="the call is in flight")
+    async with shop.runtime.db.transaction() as session:
+        actor = Actor("operator", "test")
+        await transitions.cancel(session, shop.tenant, job, actor=actor, request_id=None)
+    await shop.beat()
+    await running
+    assert shop.state(job)[0] == "cancelled"
+
+    async def hung_up() -> bool:
+        return fake.open_calls == 0
+
+    await until(hung_up, what="the provider sees the hang-up")
+    assert shop.admin.execute("SELECT unconfirmed FROM usage_line").fetchall() == [(True,)]
+    assert shop.admin.execute("SELECT held_nanousd FROM budget_account").fetchone() == (0,)
+
+
+async def test_a_deadline_ends_a_running_job(shop: Shop, fake: Provider) -> None:
+    job = shop.job(asking("only"))
+    fake.script = [Answer(held=True)]
+    running = asyncio.create_task(shop.run())
+
+    async def in_flight() -> bool:
+        return fake.open_calls == 1
+
+    await until(in_flight, what="the call is in flight")
+    shop.admin.execute("UPDATE job SET deadline_at = %s", (clock.now() - timedelta(seconds=1),))
+    await shop.beat()
+    await running
+    state, error = shop.state(job, "error")
+    assert (state, error["code"]) == ("expired", "deadline_passed")
+
+
+async def test_an_attempt_that_was_given_away_writes_nothing_more(
+    shop: Shop, fake: Provider
+) -> None:
+    job = shop.job(asking("only"))
+    fake.script = [Answer(held=True)]
+    running = asyncio.create_task(shop.run())
+
+    async def in_flight() -> bool:
+        return fake.open_calls == 1
+
+    await until(in_flight, what="the call is in flight")
+    row = shop.admin.execute("SELECT current_attempt FROM job").fetchone()
+    assert row is not None
+    async with await shop.runtime.db.connect_hot() as connection:
+        end = transitions.End(job, row[0], "asking", {}, endings.lost(0))
+        assert await transitions.end(connection, [end]) == ["queued"]
+    await shop.beat()
+    await running
+    assert shop.state(job, "losses") == ("queued", 1)
+    assert shop.admin.execute("SELECT count(*) FROM step").fetchone() == (0,)
+
+
+async def test_a_stopping_process_begins_no_further_step(shop: Shop, fake: Provider) -> None:
+    job = shop.job(asking("first", "second"))
+    fake.script = [Answer(held=True)]
+    running = asyncio.create_task(shop.run())
+
+    async def in_flight() -> bool:
+        return fake.open_calls == 1
+
+    await until(in_flight, what="the call is in flight")
+    shop.runtime.holdings.stopping = True
+    fake.released.set()
+    await running
+    assert shop.state(job, "interruptions", "failures") == ("queued", 1, 0)
+    assert len(fake.asked) == 1
+    assert shop.admin.execute("SELECT name FROM step").fetchall() == [("first",)]
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("x" * 2_000_000, "payload_too_large"),
+        ("nul \x00 in it", "step_failed"),
+        (float("nan"), "step_failed"),
+    ],
+    ids=["large", "nul", "nan"],
+)
+async def test_what_can_not_be_kept_fails_once_with_a_reason(
+    value: Any, code: str, shop: Shop
+) -> None:
+    """C041, C001, C003: never retried, and the error itself is small."""
+    recorded = {"given": value}
+    job = shop.job(transforming({"made": "=input"}), {})
+    bench_version = shop.state(job, "version")[1]
+    definition = runner.definitions.Definition.model_validate(transforming(recorded))
+    shop.runtime.definitions[bench_version] = definition
+    await shop.run()
+    state, error, attempts = shop.state(job, "error", "attempts")
+    assert (state, error["code"], attempts) == ("failed", code, 1)
+    assert len(error["message"]) < 500
+
+
+async def test_an_expression_that_meets_other_data_is_a_final_fault(shop: Shop) -> None:
+    job = shop.job(mapping(1), {"xs": "not a list"})
+    await shop.run()
+    state, error = shop.state(job, "error")
+    assert (state, error["code"], error["retryable"]) == ("failed", "expression_failed", False)

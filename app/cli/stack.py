@@ -193,13 +193,13 @@ def _wanted(settings: Settings) -> list[str]:
 
 def _environment(options: Options, running: Servers, receiver: str) -> dict[str, str]:
     """What every process is told beside what it inherits. The owner's URL is not for them."""
-    here = running.addresses
-    allowed = sorted({*options.settings.webhooks.allowed_private, receiver})
+    here, settings = running.addresses, options.settings
+    allowed = sorted({*settings.webhooks.allowed_private, receiver})
     told = {
         "TOWPATH_STATE_DIR": str(options.state),
-        "TOWPATH_DATABASE_URL": here.app_url,
-        "TOWPATH_BROKER_URL": here.broker_url,
-        "TOWPATH_LLM_BASE_URL": here.llm_base_url,
+        "TOWPATH_DATABASE_URL": settings.database_url or here.app_url,
+        "TOWPATH_BROKER_URL": settings.broker_url or here.broker_url,
+        "TOWPATH_LLM_BASE_URL": settings.llm_base_url or here.llm_base_url,
         "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": json.dumps(allowed),
     }
     return {name: value for name, value in told.items() if value is not None}

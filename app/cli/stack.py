@@ -391,11 +391,6 @@ async def _show(
         clock.lap("demonstration")
     seconds = started.seconds | {"total": round(sum(started.seconds.values()), 2)}
     memory_mb = round(memory[0] / 1_000_000)
-    if options.as_json:
-        line = result | {"seconds": result.get("seconds", {}) | seconds}
-        line |= {"memory": {"peak_pss_mb": memory_mb}}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
     _say(f"peak memory of the whole stack {memory_mb} MB; {seconds['total']} s in all")
     if not options.once:
         _say(f"Towpath runs; its state is in {started.state}, its logs in {started.logs}")
@@ -403,6 +398,11 @@ async def _show(
             f"  API     {started.api_url} (documentation at /docs)\n  Flower  {started.flower_url}"
         )
         _say("Ctrl-C ends it; nothing is lost.")
+    if options.as_json:  # last of all
+        line = result | {"seconds": result.get("seconds", {}) | seconds}
+        line |= {"memory": {"peak_pss_mb": memory_mb}}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
 
 async def _until_ready(family: _Family, started: Started) -> None:

@@ -21,7 +21,6 @@ from app.api import (
     webhook_endpoints,
     workflows,
 )
-from app.api.docs import Document
 from app.api.edge import Edge
 from app.api.metrics import Metrics
 from app.bootstrap.platform import ApiPlatform
@@ -49,15 +48,19 @@ def build(open_platform: Callable[[], Awaitable[ApiPlatform]], *, body_bytes: in
         await watch.close()
         await platform.close()
 
+    # The routes themselves: included routers would be matched a second time on every request. FastAPI's
+    # own telemetry would look at its settings on each; what is counted here is the edge's business.
     app = FastAPI(
-        title="Towpath", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
-        lifespan=lifespan, strict_content_type=False,
-    )  # fmt: skip
-    for router in _ROUTERS:
-        app.include_router(router)
+        routes=[route for router in _ROUTERS for route in router.routes],
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.add_exception_handler(TowpathError, problems.refused)
     app.add_exception_handler(RequestValidationError, problems.unfit)
     app.add_exception_handler(HTTPException, problems.unserved)
     app.add_middleware(Edge, body_bytes=body_bytes, metrics=metrics)
-    app.state.document = Document(app)
     return app

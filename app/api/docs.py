@@ -38,7 +38,11 @@ async def get_page(request: Request) -> Response:
 
 
 def _made(request: Request) -> Document:
-    made: Document = request.app.state.document
+    # At the first look: a process should not wait for it to start.
+    held = request.app.state
+    if not hasattr(held, "document"):
+        held.document = Document(request.app)
+    made: Document = held.document
     return made
 
 

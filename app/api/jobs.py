@@ -116,7 +116,7 @@ async def admit_jobs(
     Idempotency-Key covers the bulk as it was sent; an item may have an `idempotency_key` of its own.
     """
     trace = asking.traceparent(request)
-    read = [_item(raw, place) for place, raw in enumerate(body.jobs)]
+    read = [_item(body.jobs, place) for place in range(len(body.jobs))]
     fit = [
         (item.spec(trace), item.idempotency_key or _derived(key, place))
         for place, item in enumerate(read)
@@ -133,12 +133,14 @@ async def admit_jobs(
     return answer(BulkAnswer.model_construct(data=data), 207)
 
 
-def _item(raw: Any, place: int) -> BulkItem | Invalid:
+def _item(sent: list[Any], place: int) -> BulkItem | Invalid:
     try:
-        return BulkItem.model_validate(raw)
+        return BulkItem.model_validate(sent[place])
     except ValidationError as error:
         faults = [
-            problems.fault_of({**fault, "loc": ("body", "jobs", place, *fault["loc"])})
+            problems.fault_of(
+                {**fault, "loc": ("body", "jobs", place, *fault["loc"])}, {"jobs": sent}
+            )
             for fault in error.errors()
         ]
         return Invalid("The item doesn't fit.", errors=faults)

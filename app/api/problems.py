@@ -1,7 +1,7 @@
 """Problem details (RFC 9457): the one place that knows which HTTP status a code of ours has."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -39,11 +39,26 @@ STATUS: Final = {
     "job_finished": 409,
     "job_not_retryable": 409,
     "endpoint_disabled": 409,
+    "collection_exists": 409,
+    "slug_taken": 409,
     # not now
     "overloaded": 503,
     "unavailable": 503,
     "disabled": 503,
     "internal_error": 500,
+    # what ends an attempt, not a request: a fault of ours where a route meets it
+    "account_unknown": 500,
+    "attempt_lost": 500,
+    "context_too_long": 500,
+    "document_empty": 500,
+    "document_unreadable": 500,
+    "expression_failed": 500,
+    "file_lost": 500,
+    "hold_unknown": 500,
+    "not_leading": 500,
+    "provider_failed": 500,
+    "secret_unreadable": 500,
+    "step_failed": 500,
 }
 
 # What RFC 9457 and we name ourselves; context of the same name moves aside.
@@ -119,16 +134,32 @@ async def refused(request: Request, error: Exception) -> Response:
 async def unfit(request: Request, error: Exception) -> Response:
     """What FastAPI found unfit, as validation_failed with a pointer to each fault."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
-    faults = [fault_of(one) for one in error.errors()]
+    faults = [fault_of(one, error.body) for one in error.errors()]
     return respond(Invalid("The request doesn't fit.", errors=faults), request.state.request_id)
 
 
-def fault_of(fault: Mapping[str, Any]) -> dict[str, str]:
+def fault_of(fault: Mapping[str, Any], body: Any) -> dict[str, str]:
     """A fault of pydantic's as {pointer, message}, and `in` where it isn't in the body."""
     place, *path = fault["loc"]
+    if place == "body":
+        path = _within(body, path, missing=fault["type"] == "missing")
     pointer = "".join(f"/{strict.escape(str(part))}" for part in path)
     found = {"pointer": pointer, "message": str(fault["msg"])[:300]}
     return found if place == "body" else found | {"in": str(place)}
+
+
+def _within(body: Any, path: Sequence[int | str], *, missing: bool) -> list[int | str]:
+    """The parts of a path that are in the body: pydantic names the members of a union too."""
+    found, here = [], body
+    for part in path:
+        if (isinstance(here, dict) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        ):
+            here = here[part]
+        elif not missing or part != path[-1]:
+            continue
+        found.append(part)
+    return found
 
 
 async def unserved(request: Request, error: Exception) -> Response:

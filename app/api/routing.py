@@ -60,7 +60,8 @@ class Route(APIRoute):
         options["summary"] = options.get("summary") or said.split("\n")[0].split(". ")[0].rstrip(
             "."
         )
-        super().__init__(path, endpoint, **options)
+        # `_read` has looked at the content type already.
+        super().__init__(path, endpoint, **options | {"strict_content_type": False})
 
     @property
     def guard(self) -> Scoped | None:

@@ -18,6 +18,8 @@ from app.webhooks.config import WebhooksConfig
 
 PREFIX: Final = "TOWPATH_"
 NESTED: Final = "__"
+# Variables of the command line's client, which a process may inherit from the same shell.
+CLIENT: Final = frozenset({"URL", "API_KEY", "WEBHOOK_SECRET"})
 
 
 class WorkerConfig(BaseModel, frozen=True, extra="forbid"):
@@ -73,7 +75,7 @@ class UnknownSetting(ValueError):
 
 def load() -> Settings:
     """The settings of this process's environment. Raises UnknownSetting, or pydantic's ValidationError."""
-    known = {name.upper() for name in Settings.model_fields}
+    known = {name.upper() for name in Settings.model_fields} | CLIENT
     for variable in os.environ:  # noqa: TID251 - the one place that reads the environment
         if variable.startswith(PREFIX):
             name = variable.removeprefix(PREFIX).split(NESTED)[0]

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import trail
 from app.core import http, ids, lists
+from app.core.db import Database
 from app.core.errors import Invalid, NotFound
 from app.core.http import Sender
 from app.core.ids import DeliveryId, EndpointId, TenantId
@@ -217,6 +218,22 @@ async def rotate_secret(
         await sealing.discard(session, tenant, dropped)
     await _audit(session, tenant, endpoint, "secret_rotated", actor, request_id)
     return secret
+
+
+async def forget_old_secrets(db: Database) -> int:
+    """Destroy the secrets whose 24 hours beside the new one are over. Gives how many. Safe to run twice."""
+    over = (
+        select(WebhookEndpoint.id, WebhookEndpoint.tenant, WebhookEndpoint.old_secret)
+        .where(WebhookEndpoint.old_secret_until <= func.app_now())
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    async with db.transaction() as session:
+        rows = (await session.execute(over)).all()
+        cleared = update(WebhookEndpoint).where(WebhookEndpoint.id.in_([row.id for row in rows]))
+        await session.execute(cleared.values(old_secret=None, old_secret_until=None))
+        for row in rows:
+            await sealing.discard(session, row.tenant, row.old_secret)
+    return len(rows)
 
 
 async def send_test(session: AsyncSession, tenant: TenantId, endpoint: EndpointId) -> DeliveryId:

@@ -172,6 +172,22 @@ async def test_a_second_rotation_drops_the_oldest_secret_at_once(scene: Scene) -
     assert seen.old_secret_until == now + timedelta(hours=24)
 
 
+async def test_an_old_secret_is_destroyed_once_its_day_is_over(scene: Scene) -> None:
+    made, old = await scene.endpoint(URL)
+    async with scene.db.transaction() as session:
+        new = await endpoints.rotate_secret(session, scene.vault, scene.tenant, made, actor=ACTOR)
+    assert await endpoints.forget_old_secrets(scene.db) == 0
+    scene.admin.execute("UPDATE webhook_endpoint SET old_secret_until = app_now()")
+    assert await endpoints.forget_old_secrets(scene.db) == 1
+    assert await endpoints.forget_old_secrets(scene.db) == 0
+    async with scene.db.transaction() as session:
+        kept = (await session.execute(text("SELECT id FROM secret"))).scalars().all()
+        values = [await vault.reveal(session, scene.vault, scene.tenant, one) for one in kept]
+        seen = await endpoints.get(session, scene.tenant, made)
+    assert values == [new] != [old]
+    assert seen.old_secret_until is None
+
+
 async def test_c146_another_tenant_finds_and_changes_nothing(
     scene: Scene, receiver: Receiver
 ) -> None:

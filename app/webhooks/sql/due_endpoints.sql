@@ -5,17 +5,18 @@
 -- Gives   (id) of endpoints
 -- Locks   webhook_endpoint, SKIP LOCKED
 -- Races   another dispatcher: has this endpoint's deliveries in hand; next time
--- Index   delivery_due, by a skip scan over its endpoints
-WITH RECURSIVE waiting AS (
-    (SELECT endpoint FROM delivery WHERE state = 'pending' ORDER BY endpoint LIMIT 1)
+-- Index   delivery_due, by a skip scan: one probe an endpoint gives its earliest delivery
+WITH RECURSIVE earliest AS (
+    (SELECT endpoint, due_at FROM delivery WHERE state = 'pending'
+      ORDER BY endpoint, due_at LIMIT 1)
     UNION ALL
-    SELECT (SELECT d.endpoint FROM delivery d
-             WHERE d.state = 'pending' AND d.endpoint > waiting.endpoint
-             ORDER BY d.endpoint LIMIT 1)
-      FROM waiting WHERE waiting.endpoint IS NOT NULL
+    SELECT later.endpoint, later.due_at
+      FROM earliest
+     CROSS JOIN LATERAL (
+        SELECT d.endpoint, d.due_at FROM delivery d
+         WHERE d.state = 'pending' AND d.endpoint > earliest.endpoint
+         ORDER BY d.endpoint, d.due_at LIMIT 1) AS later
 )
 SELECT e.id FROM webhook_endpoint e
- WHERE e.id = ANY (ARRAY(SELECT endpoint FROM waiting))
-   AND EXISTS (SELECT FROM delivery d
-                WHERE d.endpoint = e.id AND d.state = 'pending' AND d.due_at <= app_now())
+ WHERE e.id = ANY (ARRAY(SELECT endpoint FROM earliest WHERE due_at <= app_now()))
    FOR NO KEY UPDATE OF e SKIP LOCKED

@@ -52,12 +52,9 @@ def read(
     content: bytes, headers: Mapping[str, str], now: datetime, secrets: Collection[str] = ()
 ) -> Completion:
     """The completion in a 200. Raises ProviderFailed or ContextTooLong for anything else that came as one."""
-    try:
-        body = json.loads(content)
-    except ValueError:  # cut off, an HTML page, not UTF-8
-        raise _useless("an answer that is not JSON", None) from None
-    if not isinstance(body, dict):
-        raise _useless("an answer that is not an object", None)
+    body = _parsed(content)
+    if not isinstance(body, dict):  # cut off, an HTML page, not UTF-8
+        raise _useless("an answer that is not a JSON object", None)
     tokens = usage(body.get("usage"))
     if body.get("error"):
         error = body["error"]
@@ -143,6 +140,14 @@ def usage(counts: Any) -> Tokens | None:
 def storable(text: str) -> str:
     """The text with what no database takes (NUL, lone surrogates) replaced."""
     return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _parsed(content: bytes) -> Any:
+    """The data, or None where it is no JSON. Its error holds the whole text: it ends here."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _useless(what: str, tokens: Tokens | None) -> ProviderFailed:

@@ -97,7 +97,10 @@ async def complete(provider: Provider, request: Request) -> Completion:
                 "/chat/completions",
                 cast_to=httpx2.Response,
                 body=body,
-                options={"headers": {"Idempotency-Key": request.key}},
+                options={
+                    "headers": {"Idempotency-Key": request.key},
+                    "idempotency_key": request.key,
+                },
             )
     except openai.APIStatusError as error:
         response = error.response

@@ -60,6 +60,7 @@ class _Walk:
     """How far a chain has been followed."""
 
     chain: UUID
+    name: str
     seq: int
     hash: bytes
     before: bytes  # the hash before that one: tells an inserted link from a forged one
@@ -128,7 +129,7 @@ async def _page(
 
 def _start(chain: UUID) -> _Walk:
     start = _chain.start(chain)
-    return _Walk(chain, 0, start, start, None)
+    return _Walk(chain, trail.wire_chain(chain), 0, start, start, None)
 
 
 def _fault(walk: _Walk, row: Any) -> str | None:
@@ -141,20 +142,25 @@ def _fault(walk: _Walk, row: Any) -> str | None:
         return "missing"
     if _chain.digest(row.salt, row.body) != row.digest:
         return "digest"
-    return _column(row)
+    return _column(walk, row)
 
 
-def _column(row: Any) -> str | None:
-    """The column that doesn't say what the sealed body says."""
-    body = json.loads(row.body)
+def _column(walk: _Walk, row: Any) -> str | None:
+    """The column that doesn't say what the sealed body says; `body` where that says nothing."""
+    try:
+        body = json.loads(row.body)
+    except ValueError:
+        return "body"
     says = {
         "id": trail.wire(row.entry),
-        "chain": trail.wire_chain(row.chain),
+        "chain": walk.name,
         "at": clock.wire(row.at),
         "action": row.action,
     }
     if row.entry_chain != row.chain:
         return "chain"
+    if not isinstance(body, dict):
+        return "body"
     return next((name for name, value in says.items() if body.get(name) != value), None)
 
 

@@ -1,5 +1,6 @@
 """Whatever is done to a sealed chain past the database's rules, verification names where it begins."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from datetime import timedelta
@@ -189,6 +190,20 @@ async def test_what_is_unsealed_is_counted_and_aged(
     assert (found.entries, found.sealed, found.unsealed, found.broken) == (3, 2, 1, None)
     assert found.oldest_unsealed_seconds is not None
     assert timedelta(seconds=90) <= timedelta(seconds=found.oldest_unsealed_seconds)
+
+
+@pytest.mark.parametrize("body", ["not json", "[]", "{}"])
+async def test_what_was_put_in_past_the_trail_is_sealed_and_told(
+    db: Database, tenant: TenantId, body: str
+) -> None:
+    await append(db, *entries(tenant, 1))
+    (forged,) = entries(tenant, 1)
+    async with db.transaction() as session:
+        await trail.append(session, dataclasses.replace(forged, body=body))
+    await seal_all(db)
+    found = (await report(db, tenant)).broken
+    assert found is not None
+    assert (found.seq, found.entry, found.what) == (2, forged.id, "altered")
 
 
 async def test_a_chain_that_is_not_there_has_no_report(db: Database) -> None:

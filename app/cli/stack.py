@@ -102,6 +102,7 @@ def up(options: Options, demo: Demo) -> int:
     except TowpathError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
+        _say("Stopped before it was up.")
         return 130
 
 
@@ -241,6 +242,7 @@ class _Child:
     started: float = 0.0
     deaths: int = 0
     due: float = 0.0  # when it is started (again)
+    log_from: int = 0  # where its own lines begin in a log that earlier ones wrote too
 
 
 class _Family:
@@ -261,8 +263,8 @@ class _Family:
         self._patience = patience
         self._children = {name: _Child() for name in (*running.running, *commands)}
         self._rng = random.Random()  # noqa: S311 - a delay, not a secret
-        for child in self._children.values():
-            child.started = time.monotonic()
+        for name, child in self._children.items():
+            child.started, child.log_from = time.monotonic(), self._size(name)
 
     async def watch(self, changed: asyncio.Event) -> None:
         """Start what is due, forever. `changed` is set when a child has ended (SIGCHLD)."""
@@ -317,11 +319,12 @@ class _Family:
         delay = backoff.delay(child.deaths, base=_RESTART_BASE, cap=_RESTART_CAP, rng=self._rng)
         child.due = now + delay.total_seconds()
         _say(f"{name} ended with status {status}; it starts again in {delay.total_seconds():.1f} s")
-        _say(launch.tail(self._log(name), 5))
+        if child.log_from < self._size(name):
+            _say(launch.tail(self._log(name), 5, since=child.log_from))
 
     def _start(self, name: str) -> None:
         child = self._children[name]
-        child.started = time.monotonic()
+        child.started, child.log_from = time.monotonic(), self._size(name)
         if name in self._servers.running:
             try:
                 self._servers.revive(name)
@@ -337,6 +340,10 @@ class _Family:
             cwd=_ROOT,
             env=_inherited(self._started.environment),
         )
+
+    def _size(self, name: str) -> int:
+        log = self._log(name)
+        return log.stat().st_size if log.exists() else 0
 
     def _log(self, name: str) -> Path:
         server = self._servers.running.get(name)

@@ -97,7 +97,8 @@ def stop(process: subprocess.Popen[bytes], *signals: signal.Signals, seconds: fl
             continue
 
 
-def tail(log: Path, lines: int = 12) -> str:
-    """The end of a log, with its path, for the message of an error."""
-    last = log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else []
+def tail(log: Path, lines: int = 12, *, since: int = 0) -> str:
+    """The end of a log, from a byte on, with its path, for the message of an error."""
+    written = log.read_bytes()[since:] if log.exists() else b""
+    last = written.decode(errors="replace").splitlines()[-lines:]
     return "\n".join([f"The end of {log}:", *(f"  {line}" for line in last)])

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import psycopg
@@ -17,6 +16,7 @@ from app.core.db import Database
 from app.core.errors import TowpathError
 from app.core.groupcommit import GroupCommit
 from app.core.ids import JobId, KeyId, TenantId, VersionId
+from app.core.recent import Recent
 from app.idempotency import records
 from app.idempotency.errors import IdempotencyKeyReused
 from app.intake.config import IntakeConfig
@@ -30,7 +30,8 @@ from app.workflows.definitions import Predicted
 _ADMIT = statements.load(__file__, "admit")
 
 ROUTE: Final = "POST /v1/jobs"  # the scope of a key, shared by single and bulk admission
-PRICE_KNOWN_FOR: Final = 30.0  # seconds; predictions may lag behind a price change, holds never do
+# Predictions may lag behind a price change, holds never do.
+PRICE_KNOWN_FOR: Final = timedelta(seconds=30)
 UNPREDICTED_NANOUSD: Final = (
     1  # what a job without model calls weighs, so that fairness can count it
 )
@@ -98,7 +99,7 @@ class Pinned:
     definition: definitions.Definition
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Desk:
     """Where jobs are admitted in one process: its group, and what it knows for a moment."""
 
@@ -108,12 +109,9 @@ class Desk:
         tuple[str, str]
     ]  # (provider, model) of each rung of the ladder, for predictions
     group: GroupCommit[dict[str, Any], Any]
-    clock: Callable[[], float] = time.monotonic
-    pinned: dict[tuple[TenantId, str, int | None], tuple[float, Pinned]] = field(
-        default_factory=dict
-    )
-    prices: dict[tuple[str, str], tuple[float, pricing.Price | None]] = field(default_factory=dict)
-    off: tuple[float, frozenset[str]] = (-1e9, frozenset())
+    pinned: Recent[tuple[TenantId, str, int | None], Pinned]
+    prices: Recent[tuple[str, str], pricing.Price | None]
+    off: Recent[None, frozenset[str]]
 
     async def close(self) -> None:
         """Wait for what is in flight."""
@@ -131,8 +129,24 @@ def open_desk(db: Database, config: IntakeConfig, rungs: Sequence[tuple[str, str
         cursor = await connection.execute(_ADMIT.raw, {"items": json.dumps(rows), "kept": kept})
         return await cursor.fetchall()
 
-    group: GroupCommit[dict[str, Any], Any] = GroupCommit(run, db, weigh=_weight)
-    return Desk(db, config, rungs, group)
+    async def pin(place: tuple[TenantId, str, int | None]) -> Pinned:
+        async with db.transaction() as session:
+            found = await versions.find(session, *place)
+        definition = definitions.stored(found.definition)
+        return Pinned(found.id, found.number, json.dumps(definition.input), definition)
+
+    async def price(of: tuple[str, str]) -> pricing.Price | None:
+        async with db.transaction() as session:
+            return await pricing.at(session, *of)
+
+    async def off(_: None) -> frozenset[str]:
+        async with db.transaction() as session:
+            return await levers.off(session)
+
+    return Desk(
+        db, config, rungs, GroupCommit(run, db, weigh=_weight), Recent(pin, config.known_for),
+        Recent(price, PRICE_KNOWN_FOR), Recent(off, config.known_for),
+    )  # fmt: skip
 
 
 def _weight(item: dict[str, Any]) -> int:
@@ -147,8 +161,9 @@ async def admit(
     Raises Invalid, UnknownWorkflow, UnpricedModel, BudgetExhausted (its envelope has no room; nothing is
     stored), IdempotencyKeyReused, Disabled, Unavailable.
     """
-    await _open(desk)
-    pinned = await _pin(desk, asker.tenant, spec.workflow, spec.version)
+    if "admission" in await desk.off.get(None):
+        raise Disabled("Admission is switched off.", switch="admission")
+    pinned = await desk.pinned.get((asker.tenant, spec.workflow, spec.version))
     definitions.check_input(pinned.schema, spec.input)
     predicted = await _predict(desk, pinned, spec)
     job = job or JobId(ids.new())
@@ -163,32 +178,6 @@ async def admit(
     return Admitted(JobId(row.job), row.outcome, pinned.number, row.at)
 
 
-async def _open(desk: Desk) -> None:
-    now = desk.clock()
-    if now - desk.off[0] > desk.config.known_for.total_seconds():
-        async with desk.db.transaction() as session:
-            desk.off = (now, await levers.off(session))
-    if "admission" in desk.off[1]:
-        raise Disabled("Admission is switched off.", switch="admission")
-
-
-async def _pin(desk: Desk, tenant: TenantId, workflow: str, number: int | None) -> Pinned:
-    now, place = desk.clock(), (tenant, workflow, number)
-    known = desk.pinned.get(place)
-    if known is not None and (
-        number is not None or now - known[0] < desk.config.known_for.total_seconds()
-    ):
-        return known[1]
-    async with desk.db.transaction() as session:
-        found = await versions.find(session, tenant, workflow, number)
-    definition = definitions.stored(found.definition)
-    pinned = Pinned(found.id, found.number, json.dumps(definition.input), definition)
-    if len(desk.pinned) > 10_000:
-        desk.pinned.clear()
-    desk.pinned[place] = (now, pinned)
-    return pinned
-
-
 async def _predict(desk: Desk, pinned: Pinned, spec: JobSpec) -> int:
     calls = definitions.predict(pinned.definition, len(json.dumps(spec.input)))
     return UNPREDICTED_NANOUSD + sum([await _price(desk, call) for call in calls])
@@ -196,14 +185,10 @@ async def _predict(desk: Desk, pinned: Pinned, spec: JobSpec) -> int:
 
 async def _price(desk: Desk, call: Predicted) -> int:
     provider, model = desk.rungs[min(call.rung, len(desk.rungs) - 1)]
-    now, known = desk.clock(), desk.prices.get((provider, model))
-    if known is None or now - known[0] > PRICE_KNOWN_FOR:
-        async with desk.db.transaction() as session:
-            known = (now, await pricing.at(session, provider, model))
-        desk.prices[provider, model] = known
-    if known[1] is None:
+    price = await desk.prices.get((provider, model))
+    if price is None:
         raise UnpricedModel(f"{provider}/{model} has no price.", provider=provider, model=model)
-    return call.calls * pricing.ceiling_nanousd(known[1], call.input_tokens, call.output_tokens)
+    return call.calls * pricing.ceiling_nanousd(price, call.input_tokens, call.output_tokens)
 
 
 def _item(

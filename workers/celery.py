@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from app.bootstrap import settings
 from app.core import logs
@@ -18,6 +18,11 @@ def queue_of(lane: str) -> str:
     return f"towpath.{lane}"
 
 
+def _queue(name: str) -> Queue:
+    # An exchange of its own: on a shared default one, every queue would get a copy.
+    return Queue(name, Exchange(name, type="direct"), routing_key=name)
+
+
 def make(chosen: settings.Settings) -> Celery:
     """An app on the broker of these settings."""
     app = Celery("towpath", include=["workers.jobs", "workers.deliveries"])
@@ -26,7 +31,7 @@ def make(chosen: settings.Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={"socket_keepalive": True, "health_check_interval": 10},
-        task_queues=[*(Queue(queue_of(lane)) for lane in LANES), Queue(WEBHOOKS)],
+        task_queues=[_queue(name) for name in (*map(queue_of, LANES), WEBHOOKS)],
         task_default_queue=queue_of("standard"),
         task_ignore_result=True,
         task_acks_late=False,  # the row and its lease carry the work, not the message

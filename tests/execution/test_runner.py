@@ -10,6 +10,7 @@ from app.audit.trail import Actor
 from app.core import clock, ids
 from app.execution import runner
 from app.jobs import endings, transitions
+from app.workflows import definitions
 from tests.execution.conftest import Shop
 from tests.fakes.provider import Answer, Provider
 from tests.waiting import until
@@ -268,7 +269,7 @@ async def test_what_can_not_be_kept_fails_once_with_a_reason(
     recorded = {"given": value}
     job = shop.job(transforming({"made": "=input"}), {})
     bench_version = shop.state(job, "version")[1]
-    definition = runner.definitions.Definition.model_validate(transforming(recorded))
+    definition = definitions.stored(transforming(recorded))
     shop.runtime.definitions[bench_version] = definition
     await shop.run()
     state, error, attempts = shop.state(job, "error", "attempts")

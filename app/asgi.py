@@ -3,13 +3,11 @@
 from fastapi import FastAPI
 
 from app.api import application
-from app.bootstrap import platform, settings
-from app.core import logs
+from app.bootstrap import platform, reporting, settings
 
 
 def create_app() -> FastAPI:
     """The application on the settings of this process's environment."""
     chosen = settings.load()
-    logs.configure("api", chosen.log_level, chosen.log_json)
-    logs.sentry(chosen.sentry_dsn)
+    reporting.begin("api", chosen)
     return application.build(lambda: platform.open_api(chosen), body_bytes=chosen.api.body_bytes)

@@ -6,8 +6,7 @@ from celery import Celery
 from celery.signals import setup_logging
 from kombu import Exchange, Queue
 
-from app.bootstrap import settings
-from app.core import logs
+from app.bootstrap import reporting, settings
 from app.jobs.states import LANES
 
 WEBHOOKS = "towpath.webhooks"
@@ -54,5 +53,4 @@ celery = make(settings.load())
 
 @setup_logging.connect
 def _log(**_: Any) -> None:
-    chosen = settings.load()
-    logs.configure("worker", chosen.log_level, chosen.log_json)
+    reporting.begin("worker", settings.load())

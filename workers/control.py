@@ -11,15 +11,15 @@ import structlog
 
 from app.attempts.config import LeaseConfig
 from app.audit import sealer
-from app.bootstrap import platform, settings
+from app.bootstrap import platform, reporting, settings
 from app.bootstrap.settings import Settings
-from app.core import logs
+from app.budgets import ledger
 from app.core.db import Database
 from app.idempotency import records
 from app.jobs.transitions import Released
 from app.scheduling import dispatch, reaper, waker
 from app.usage import rollups
-from app.webhooks import deliveries, relay
+from app.webhooks import deliveries, endpoints, relay
 from workers import leadership, publishing
 
 log = structlog.get_logger()
@@ -111,13 +111,15 @@ async def reaping(db: Database, leases: LeaseConfig) -> None:
 
 
 async def relaying(db: Database, publisher: publishing.Publisher, chosen: Settings) -> None:
-    """Events to deliveries, due deliveries to their lane."""
-    while True:
-        moved = await relay.relay(db)
-        due = await deliveries.due(db, chosen.webhooks, DELIVERY_BATCH)
-        await publisher.deliveries(due)
-        if not moved and len(due) < DELIVERY_BATCH:
-            await asyncio.sleep(RELAY_SECONDS)
+    """Events to deliveries, due deliveries to their lane. Woken when a job ends, or by the clock."""
+    async with _listening(db, "jobs_ended") as heard:
+        while True:
+            heard.clear()
+            moved = await relay.relay(db)
+            due = await deliveries.due(db, chosen.webhooks, DELIVERY_BATCH)
+            await publisher.deliveries(due)
+            if not moved and len(due) < DELIVERY_BATCH:
+                await _pause(heard, RELAY_SECONDS)
 
 
 def _every(
@@ -154,6 +156,8 @@ def loops(
         "rollups": _drained(ROLL_SECONDS, lambda: rollups.roll(db)),
         "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
         "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
+        "rotations": _drained(TIDY_SECONDS, lambda: endpoints.forget_old_secrets(db)),
+        "orphans": _every(db, TIDY_SECONDS, ledger.sweep),
     }
 
 
@@ -180,8 +184,7 @@ async def run(chosen: Settings) -> None:
 def main() -> None:
     """`python -m workers.control`."""
     chosen = settings.load()
-    logs.configure("control", chosen.log_level, chosen.log_json)
-    logs.sentry(chosen.sentry_dsn)
+    reporting.begin("control", chosen)
     asyncio.run(run(chosen))
 
 

@@ -3,4 +3,5 @@
 settings   everything an operator may set, read once
 platform   the parts of an API, a worker, a control process
 tenancy    a tenant with all it needs
+reporting  logs and error reports without secrets
 """

@@ -4,6 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import trail
 from app.budgets import accounts
+from app.core import ids, money
 from app.core.ids import TenantId
 from app.tenants import directory
 from app.workflows import versions
@@ -25,6 +26,11 @@ async def create(
         session, slug, name, actor=actor, weight=weight, max_running=max_running,
         requires_idempotency=requires_idempotency,
     )  # fmt: skip
-    await accounts.open_tenant(session, tenant, limit_nanousd)
+    account = await accounts.open_tenant(session, tenant, limit_nanousd)
+    entry = trail.entry(
+        tenant, actor=actor, action="budget.open", object=ids.wire("acc", account),
+        after={"limit": money.to_wire(limit_nanousd)},
+    )  # fmt: skip
+    await trail.append(session, entry)
     await versions.push_shipped(session, tenant)
     return tenant

@@ -41,7 +41,7 @@ EXAMPLE_TOKENS: Final = Tokens(input=230, output=40)
 _PART: Final = re.compile(r"(<!-- drawn: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # What a variable is, where its own line only says why it is so.
-_SAID: Final = {
+SAID: Final = {
     "TOWPATH_DATABASE_URL": "PostgreSQL 18 with pgvector, as `towpath_app`",
     "TOWPATH_DATABASE_OWNER_URL": "the same, as `towpath_owner`",
     "TOWPATH_BROKER_URL": "Valkey or Redis for Celery's messages. None: the embedded one, by `towpath up`",
@@ -143,7 +143,7 @@ def _of(block: type[BaseModel], prefix: str) -> Iterator[Setting]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _of(inner, variable + NESTED)
         else:
-            what, why = _SAID.get(variable, ""), comments.get(name, "")
+            what, why = SAID.get(variable, ""), comments.get(name, "")
             between = ". " if why.startswith("None") else ": "
             meaning = between.join(filter(None, (what, why))).rstrip(".")
             yield Setting(variable, _default(field), meaning)

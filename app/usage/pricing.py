@@ -93,6 +93,17 @@ async def at(
     return (await in_force(session, [(provider, model)], moment)).get((provider, model))
 
 
+async def listed(session: AsyncSession) -> list[Price]:
+    """The whole book, by provider and model, the newest entry of each first."""
+    entry = models.Price
+    columns = (
+        entry.id, entry.provider, entry.model, entry.from_at, entry.input_picousd,
+        entry.cached_input_picousd, entry.cache_write_picousd, entry.output_picousd,
+    )  # fmt: skip
+    ordered = select(*columns).order_by(entry.provider, entry.model, entry.from_at.desc())
+    return [Price(*row) for row in await session.execute(ordered)]
+
+
 async def enter(
     session: AsyncSession,
     provider: str,

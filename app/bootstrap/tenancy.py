@@ -6,6 +6,7 @@ from app.audit import trail
 from app.budgets import accounts
 from app.core import ids, money
 from app.core.ids import TenantId
+from app.jobs import models as _jobs  # noqa: F401 - accounts point at jobs, and the ORM must know both
 from app.tenants import directory
 from app.workflows import versions
 

@@ -1,0 +1,185 @@
+"""What operators do by the command line is done, shown, refused with a status, and audited."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.cli import admin, audit
+from tests.arrange import make_tenant
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def towpath(monkeypatch: pytest.MonkeyPatch, app_url: str) -> Run:
+    monkeypatch.setenv("TOWPATH_DATABASE_URL", app_url)
+    apps = {"admin": admin.app, "audit": audit.app}
+
+    def run(command: str) -> Result:
+        room, *words = command.split()
+        return CliRunner().invoke(apps[room], words)
+
+    return run
+
+
+def told(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def actions(connection: psycopg.Connection) -> list[tuple[str, str]]:
+    rows = connection.execute("SELECT body FROM audit_entry ORDER BY id").fetchall()
+    bodies = [json.loads(body) for (body,) in rows]
+    return [(body["action"], body["actor"]["kind"]) for body in bodies]
+
+
+def test_a_tenant_is_made_whole_and_changed(towpath: Run, admin: psycopg.Connection) -> None:
+    made = told(towpath("admin tenants create acme --limit 12.5 --weight 3 --json"))
+    assert (made["slug"], made["name"], made["weight"], made["state"]) == (
+        "acme",
+        "acme",
+        3,
+        "active",
+    )
+    budget = told(towpath("admin budgets show acme --json"))
+    assert (budget["limit"], budget["spent"], budget["free"]) == ("12.5", "0", "12.5")
+    shipped = admin.execute("SELECT name FROM workflow WHERE released > 0 ORDER BY name").fetchall()
+    assert ("answer",) in shipped
+
+    told(towpath("admin tenants suspend acme --reason unpaid --json"))
+    told(towpath("admin tenants set acme --max-running 7 --require-idempotency --json"))
+    (listed,) = told(towpath("admin tenants list --json"))["data"]
+    assert listed == made | {"state": "suspended", "max_running": 7, "requires_idempotency": True}
+    assert told(towpath("admin tenants resume acme --reason paid --json"))["state"] == "active"
+    raised = told(towpath("admin budgets set acme --limit 20 --reason more --json"))
+    assert raised["limit"] == "20"
+    by_people = [action for action, kind in actions(admin) if kind == "operator"]
+    assert by_people == [
+        "tenant.create", "budget.open", "tenant.suspend", "tenant.set_caps", "tenant.resume", "budget.limit_set",
+    ]  # fmt: skip
+
+
+def test_a_key_is_shown_once(towpath: Run, admin: psycopg.Connection) -> None:
+    make_tenant(admin, "acme")
+    made = told(
+        towpath(
+            "admin keys issue acme --name ci --scope jobs:read --scope jobs:write --expires-at 2999-01-31 --json"
+        )
+    )
+    assert made["secret"].startswith(made["prefix"])
+    assert (made["scopes"], made["expires_at"]) == (
+        ["jobs:read", "jobs:write"],
+        "2999-01-31T00:00:00.000000Z",
+    )
+    (listed,) = told(towpath("admin keys list acme --json"))["data"]
+    assert listed == {name: value for name, value in made.items() if name != "secret"}
+    revoked = told(towpath(f"admin keys revoke acme {made['id']} --json"))
+    assert revoked["revoked_at"] is not None
+    assert [action for action, _ in actions(admin)] == ["key.issue", "key.revoke"]
+
+
+def test_prices_are_entered_in_usd_a_million_tokens(
+    towpath: Run, admin: psycopg.Connection
+) -> None:
+    made = told(
+        towpath(
+            "admin prices set acme-ai big-1 --input 2.5 --output 10 --cached-input 0.000001 --json"
+        )
+    )
+    assert made["cached_input_usd_per_million"] == "0.000001"
+    stored = admin.execute(
+        "SELECT input_picousd, cached_input_picousd, output_picousd FROM price WHERE model = 'big-1'"
+    ).fetchone()
+    assert stored == (2_500_000, 1, 10_000_000)
+    imported = told(towpath("admin prices import openai gpt-4o-mini --json"))
+    listed = told(towpath("admin prices list --json"))["data"]
+    assert {one["model"] for one in listed} == {"big-1", "gpt-4o-mini"}
+    assert imported in listed
+
+
+def test_a_switch_is_moved(towpath: Run, admin: psycopg.Connection) -> None:
+    off = told(towpath("admin switches off model_calls --reason outage --json"))
+    assert (off["off"], off["reason"]) == (True, "outage")
+    listed = told(towpath("admin switches list --json"))["data"]
+    assert {one["name"]: one["off"] for one in listed} == {
+        "admission": False, "model_calls": True, "webhooks": False,
+    }  # fmt: skip
+    assert told(towpath("admin switches on model_calls --reason over --json"))["off"] is False
+    assert [action for action, _ in actions(admin)] == ["switch.turn_off", "switch.turn_on"]
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("admin tenants create Not_A_Slug --limit 1", 1, "slug"),
+        ("admin tenants create acme --limit 1", 1, "slug: another tenant has it"),
+        ("admin tenants suspend nobody --reason x", 1, "No tenant is called nobody."),
+        ("admin tenants create other --limit 0.0000000001", 2, "finer"),
+        ("admin tenants create other --limit -1", 2, "zero"),
+        ("admin keys issue acme --name ci --scope everything", 1, "unknown: everything"),
+        ("admin keys revoke acme key_nonsense", 1, "No such key."),
+        ("admin keys issue acme --name ci --scope jobs:read --expires-at soon", 2, "time"),
+        ("admin prices set a b --input 0.0000001 --output 1", 2, "decimals"),
+        ("admin prices set a b --input 1 --output 1 --from-at 2020-01-01", 1, "past"),
+        ("admin prices import nobody nothing", 1, "prices set"),
+        ("admin switches off everything --reason x", 1, "admission, model_calls, webhooks"),
+        ("admin switches off admission", 2, "--reason"),
+        ("audit verify --chain nobody", 1, "No tenant is called nobody."),
+        ("audit verify --chain platform", 1, "Nothing was ever written"),
+    ],
+)
+def test_what_is_refused_changes_nothing_and_says_why(
+    towpath: Run, admin: psycopg.Connection, command: str, status: int, said: str
+) -> None:
+    make_tenant(admin, "acme")
+    result = towpath(command)
+    assert result.exit_code == status, result.output
+    assert said in result.stderr
+    assert actions(admin) == []
+
+
+def test_without_a_database_the_operator_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TOWPATH_DATABASE_URL", "postgresql://towpath_app@127.0.0.1:1/none")
+    for app, words in ((admin.app, ["tenants", "list"]), (audit.app, ["verify"])):
+        assert CliRunner().invoke(app, words).exit_code == 2
+    monkeypatch.delenv("TOWPATH_DATABASE_URL")
+    monkeypatch.setenv("TOWPATH_STATE_DIR", str(tmp_path))
+    result = CliRunner().invoke(admin.app, ["tenants", "list"])
+    assert (result.exit_code, "TOWPATH_DATABASE_URL" in result.stderr) == (2, True)
+
+
+def test_the_trail_is_verified_with_a_status_for_scripts(
+    towpath: Run, admin: psycopg.Connection
+) -> None:
+    assert told(towpath("audit verify --json")) == {"verified": True, "chains": []}
+    acme = told(towpath("admin tenants create acme --limit 1 --json"))
+    told(towpath("admin switches off webhooks --reason flood --json"))
+    unsealed = told(towpath("audit verify --json"))
+    assert unsealed["verified"] is True
+    assert {chain["chain"]: chain["sealed"] for chain in unsealed["chains"]} == {
+        "platform": 0,
+        acme["id"]: 0,
+    }
+    assert all(chain["oldest_unsealed_seconds"] >= 0 for chain in unsealed["chains"])
+    for name in ("acme", acme["id"], "platform"):
+        (one,) = told(towpath(f"audit verify --chain {name} --json"))["chains"]
+        assert one["chain"] == ("platform" if name == "platform" else acme["id"])
+
+    admin.execute(
+        "DELETE FROM audit_pending WHERE entry = (SELECT entry FROM audit_pending ORDER BY entry LIMIT 1)"
+    )
+    result = towpath("audit verify --json")
+    assert result.exit_code == 1
+    said = json.loads(result.stdout.splitlines()[-1])
+    assert said["verified"] is False
+    broken = [chain["broken"] for chain in said["chains"] if chain["broken"]]
+    assert [one["what"] for one in broken] == ["unchained"]
+    assert broken[0]["entry"].startswith("aud_")
+    assert "unchained" in towpath("audit verify").stdout

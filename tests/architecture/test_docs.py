@@ -160,6 +160,23 @@ def test_every_error_code_of_the_guide_is_one_that_is_given() -> None:
     assert named - codes() == set()
 
 
+def test_every_loop_of_control_is_told_of() -> None:
+    tree = ast.parse(text_of("workers/control.py"))
+    made = next(
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "loops"
+    )
+    names = {
+        str(key.value)
+        for node in ast.walk(made)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    }
+    rows = set(re.findall(r"^\| (\w+) \|", BLUEPRINT.read_text(encoding="utf-8"), re.MULTILINE))
+    assert names
+    assert names - rows == set()
+
+
 def test_every_table_has_its_place_in_the_map_of_data_classes() -> None:
     _, _, after = BLUEPRINT.read_text(encoding="utf-8").partition("\n## Map of data classes\n")
     mapped = set(re.findall(r"`(\w+)`", after.partition("\n## ")[0]))

@@ -4,9 +4,12 @@ import ast
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from app.cli.main import app
 from scripts import _docs
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +23,7 @@ LINE = re.compile(r"^- \[([x ])\] (.+)$", re.MULTILINE)
 VARIABLE = re.compile(r"\bTOWPATH_[A-Z0-9_]+")
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 PLACE = re.compile(r"`((?:app|workers|tests|migrations|bench|scripts|docs|deploy)/[\w./-]*)[`:]")
+COMMAND = re.compile(r"(?:`|bin/)towpath ([a-z][^`\n]*)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SECTION = re.compile(r'docs/blueprint\.md, "([^"]+)"')
 CODE = re.compile(r"\bcodes? `([a-z_]+)`|`([a-z_]+)` means")
@@ -145,6 +149,22 @@ def test_every_link_leads_somewhere(name: str) -> None:
 def test_every_place_in_the_code_that_a_document_names_is_there(name: str) -> None:
     found = PLACE.findall(text_of(name))
     assert [place for place in found if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_that_a_document_names_is_there(name: str) -> None:
+    unknown = []
+    for words in COMMAND.findall(text_of(name)):
+        here: Any = typer.main.get_command(app)
+        for word in words.split():
+            known = getattr(here, "commands", None)  # a group's; what follows a command is its own
+            if known is None or word.startswith("-"):
+                break
+            if word not in known:
+                unknown.append(words)
+                break
+            here = known[word]
+    assert unknown == []
 
 
 def test_every_section_that_the_code_refers_to_is_there() -> None:

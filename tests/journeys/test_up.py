@@ -31,14 +31,21 @@ def up(state: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "app.cli", "up", "--data", str(state), *options]
 
 
+def complete(state: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = up(state, *options)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def role(process: psutil.Process) -> str | None:
-    """Which of the platform's processes it is."""
+    """Which of the platform's processes it is; three of them become another program."""
     try:
-        command = process.cmdline()
+        words = process.cmdline()
     except psutil.Error:
         return None
-    words = command[command.index("app.cli") + 1 :] if "app.cli" in command else []
-    return words[0] if words and words[0] in PROCESSES else None
+    if "workers.control" in words:
+        return "control"
+    known = {"app.cli", "workers.celery"} & set(words)
+    return next((word for word in words if known and word in PROCESSES), None)
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -59,10 +66,8 @@ async def running(state: Path) -> dict[str, Any]:
     return await until(ready, seconds=120, what="up is ready")
 
 
-async def test_once_shows_the_main_job_and_leaves_no_process(state: Path) -> None:
-    done = subprocess.run(
-        up(state, "--once", "--json"), cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_once_shows_the_main_job_and_leaves_no_process(state: Path) -> None:
+    done = complete(state, "--once", "--json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout.splitlines()[-1])
     assert shown["job"]["status"] == "succeeded"
@@ -81,7 +86,7 @@ async def test_a_stack_is_single_heals_itself_ends_at_once_and_survives_a_kill(s
     try:
         said = await running(state)
 
-        second = subprocess.run(up(state), cwd=ROOT, capture_output=True, text=True, check=False)
+        second = complete(state)
         assert second.returncode == 0
         assert f"already runs on {state}" in second.stderr
         assert said["api_url"] in second.stderr
@@ -108,8 +113,8 @@ async def test_a_stack_is_single_heals_itself_ends_at_once_and_survives_a_kill(s
             os.kill(each.pid, signal.SIGKILL)
         again.wait()
 
-        last = subprocess.run(up(state, "--once"), cwd=ROOT, stderr=log, check=False)
-        assert last.returncode == 0
+        last = complete(state, "--once")
+        assert last.returncode == 0, last.stderr
     finally:
         log.close()
         if first.poll() is None:

@@ -44,6 +44,7 @@ class ApiPlatform:
     async def close(self) -> None:
         """Wait for what is in flight, then let the database go."""
         await self.desk.close()
+        await self.keys.close()
         self.sender.close()
         await self.db.close()
 

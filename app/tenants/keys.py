@@ -1,15 +1,15 @@
 """API keys: issued once in clear, known afterwards by their digest alone."""
 
-import asyncio
 import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +17,7 @@ from app.audit import trail
 from app.core import ids, lists, statements
 from app.core.db import Database
 from app.core.errors import Invalid, NotFound
+from app.core.groupcommit import GroupCommit
 from app.core.ids import KeyId, TenantId
 from app.core.lists import Page
 from app.tenants.errors import Forbidden, TenantSuspended, Unauthenticated
@@ -79,7 +80,12 @@ class Cache:
 
     clock: Callable[[], float] = time.monotonic
     known: dict[bytes, tuple[float, Caller]] = field(default_factory=dict)
-    asked: dict[bytes, tuple[float, asyncio.Task[Caller]]] = field(default_factory=dict)
+    group: GroupCommit[bytes, Any] | None = None  # made at the first look
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        if self.group is not None:
+            await self.group.close()
 
 
 async def issue(
@@ -160,28 +166,29 @@ async def authenticate(session: AsyncSession, secret: str) -> Caller:
 
     Found by its digest: nothing of the key itself is compared, so no time tells how much was right.
     """
-    if _FORM.fullmatch(secret) is None:
-        raise Unauthenticated
-    return await _ask(session, _digest(secret))
+    digest = _digest_of(secret)
+    found = await session.execute(_AUTHENTICATE.text, {"digests": [digest]})
+    return _caller(found.one_or_none())
 
 
 async def identify(cache: Cache, db: Database, secret: str) -> Caller:
     """As `authenticate`, remembered for KNOWN_FOR seconds: that long a revoked key may still work.
 
-    Counted from before the look, so that the bound holds however long the look takes.
+    Counted from before the look, so that the bound holds however long the look takes. Keys that
+    arrive together are looked up together. Raises Unavailable without a database.
     """
-    if _FORM.fullmatch(secret) is None:
-        raise Unauthenticated
-    digest, now = _digest(secret), cache.clock()
+    digest, now = _digest_of(secret), cache.clock()
     seen = cache.known.get(digest)
     if seen is not None and now - seen[0] < KNOWN_FOR:
         return seen[1]
-    asked = cache.asked.get(digest)
-    if asked is None or now - asked[0] >= KNOWN_FOR:
-        # Many requests of one key arrive together: one of them looks for all.
-        asked = now, asyncio.create_task(_look(cache, db, digest, now))
-        cache.asked[digest] = asked
-    return await asyncio.shield(asked[1])
+    if cache.group is None:
+        cache.group = GroupCommit(_look, db)
+    caller = _caller(await cache.group.submit(digest))
+    cache.known.pop(digest, None)  # to the end: the oldest look goes first
+    cache.known[digest] = (now, caller)
+    if len(cache.known) > KNOWN:
+        del cache.known[next(iter(cache.known))]
+    return caller
 
 
 def require(caller: Caller, scope: str) -> None:
@@ -195,33 +202,19 @@ def wire(key: KeyId) -> str:
     return ids.wire("key", key)
 
 
-async def _look(cache: Cache, db: Database, digest: bytes, now: float) -> Caller:
-    try:
-        async with db.transaction() as session:
-            caller = await _ask(session, digest)
-        cache.known.pop(digest, None)  # to the end: the oldest look goes first
-        cache.known[digest] = (now, caller)
-        if len(cache.known) > KNOWN:
-            del cache.known[next(iter(cache.known))]
-        return caller
-    finally:
-        asked = cache.asked.get(digest)
-        if asked is not None and asked[0] == now:
-            del cache.asked[digest]
+async def _look(connection: psycopg.AsyncConnection[Any], digests: Sequence[bytes]) -> list[Any]:
+    cursor = await connection.execute(_AUTHENTICATE.raw, {"digests": list(digests)})
+    found = {row.digest: row for row in await cursor.fetchall()}
+    return [found.get(digest) for digest in digests]
 
 
-async def _ask(session: AsyncSession, digest: bytes) -> Caller:
-    row = (await session.execute(_AUTHENTICATE.text, {"digest": digest})).one_or_none()
+def _caller(row: Any) -> Caller:
     if row is None:
         raise Unauthenticated
     if row.tenant_state != "active":
         raise TenantSuspended
     return Caller(
-        row.tenant,
-        row.key,
-        frozenset(row.scopes),
-        row.requires_idempotency,
-        row.expires_at,
+        row.tenant, row.key, frozenset(row.scopes), row.requires_idempotency, row.expires_at
     )
 
 
@@ -246,6 +239,13 @@ def _secret() -> str:
         number, digit = divmod(number, len(_ALPHABET))
         digits.append(_ALPHABET[digit])
     return "tp_" + "".join(digits)
+
+
+def _digest_of(secret: str) -> bytes:
+    """The digest of what has a key's form. Raises Unauthenticated for what hasn't."""
+    if _FORM.fullmatch(secret) is None:
+        raise Unauthenticated
+    return _digest(secret)
 
 
 def _digest(secret: str) -> bytes:

@@ -1,11 +1,12 @@
 """`towpath`: the command line of clients and operators.
 
-processes   api, worker, control, flower, migrate, up
+main        the tree of commands
+together    up: everything on this machine (stack starts and watches it, demo shows one job)
+processes   api, worker, control, flower
+migrate     the schema
 admin       tenants, keys, budgets, prices, switches
 audit       verify the trail
 listen      receive webhooks on this machine
-stack       what `up` starts and watches
-demo        what `up` shows
 """
 
 from app.cli.main import main

@@ -1,23 +1,56 @@
-"""All commands in one tree."""
+"""All commands in one tree. Each is imported when it is called: a worker must not load the client's libraries."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
+from typing_extensions import override
 
-from app.cli import admin, audit, listen, processes
+# name → (module, what in it: a typer app, or a function that is one command)
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "up": ("app.cli.together", "up"),
+    "api": ("app.cli.processes", "api"),
+    "worker": ("app.cli.processes", "worker"),
+    "control": ("app.cli.processes", "control"),
+    "flower": ("app.cli.processes", "flower"),
+    "migrate": ("app.cli.migrate", "migrate"),
+    "admin": ("app.cli.admin", "app"),
+    "audit": ("app.cli.audit", "app"),
+    "webhooks": ("app.cli.listen", "commands"),
+}
 
-app = typer.Typer(
-    help="Towpath: durable, fair and budgeted job queues for long-running LLM work.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,  # a traceback with local variables could show a key
-)
-for command in (
-    processes.up, processes.api, processes.worker, processes.control, processes.flower, processes.migrate,
-):  # fmt: skip
-    app.command()(command)
-app.add_typer(admin.app, name="admin")
-app.add_typer(audit.app, name="audit")
-app.add_typer(listen.commands, name="webhooks")
+
+class _Tree(TyperGroup):
+    @override
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        found: typer.Typer | Callable[..., Any] = getattr(importlib.import_module(module), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False)
+            alone.command()(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+
+# A traceback with local variables could show a key.
+_app: Final = typer.Typer(cls=_Tree, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@_app.callback()
+def _towpath() -> None:
+    """Durable, fair and budgeted job queues for long-running LLM work."""
 
 
 def main() -> None:
     """The entry point of `towpath`."""
-    app()
+    _app()

@@ -48,7 +48,7 @@ class TaskPool(BasePool):
         self._thread.start()
         self._watchdog = _Watchdog(self._loop, self._thread)
         self._watchdog.start()
-        self._await(process.open_process(lambda: int(self.limit)))
+        self._await(process.open_process())
 
     @override
     def on_apply(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 
 from app.bootstrap import platform, settings
 from app.bootstrap.platform import WorkerPlatform
@@ -19,12 +18,13 @@ def parts() -> WorkerPlatform:
     return _parts
 
 
-async def open_process(slots: Callable[[], int]) -> None:
+async def open_process() -> None:
     """Open the platform for a worker, and begin to beat: from here on dispatch counts its slots."""
     global _parts, _heart  # noqa: PLW0603 - one process, one set; nothing is built at import
     chosen = settings.load()
     _parts = await platform.open_worker(chosen)
-    lanes = tuple(chosen.worker.lanes)
+    # Celery's concurrency is larger, by the room for deliveries: dispatch counts jobs' slots alone.
+    lanes, slots = chosen.worker.lanes, chosen.execution.slots
     _heart = asyncio.create_task(heartbeat.run(_parts.runtime, lanes, slots))
 
 

@@ -19,12 +19,16 @@ _BEAT = statements.load(__file__, "beat")
 
 @dataclass(slots=True)
 class Lease:
-    """One attempt in this process, the task that works on it, and why that task was stopped."""
+    """One attempt in this process, the task that works on it, and why that task was stopped.
+
+    `recorded`: it has checkpointed something, so that its interruptions count from there.
+    """
 
     attempt: AttemptId
     job: JobId
     work: "asyncio.Task[Any] | None" = None
     reason: Reason | None = None
+    recorded: bool = False
 
     def stop(self, reason: Reason) -> None:
         """Cancel the work once; the first reason stays."""

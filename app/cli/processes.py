@@ -8,6 +8,8 @@ import typer
 
 HOST: Final = "127.0.0.1"
 LANES: Final = ("interactive", "standard", "batch")
+# Room for webhook deliveries beside the jobs, so that a silent endpoint takes no job's slot.
+DELIVERIES: Final = 64
 WEBHOOKS: Final = "webhooks"  # a queue that every worker serves, beside those of its lanes
 
 Port = Annotated[int, typer.Option(help="Port to listen on.")]
@@ -32,10 +34,11 @@ def worker(
         )
     queues = ",".join(f"towpath.{name}" for name in (*chosen, WEBHOOKS))
     _become(
-        "-m", "celery", "-A", "workers.celery", "worker", "-P", "custom", "-c", str(slots),
+        "-m", "celery", "-A", "workers.celery", "worker", "-P", "custom", "-c", str(slots + DELIVERIES),
         "-Q", queues, "-n", f"{os.getpid()}@%h", "--without-gossip", "--without-mingle", "-E",
         CELERY_CUSTOM_WORKER_POOL="workers.asyncio_pool:TaskPool",
         TOWPATH_WORKER__LANES=_json_list(chosen),
+        TOWPATH_EXECUTION__SLOTS=str(slots),
     )  # fmt: skip
 
 

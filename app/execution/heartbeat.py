@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import psycopg
@@ -39,7 +39,7 @@ async def beat(
             lease.stop(cast(Reason, reason))
 
 
-async def run(runtime: Runtime, lanes: Sequence[str], slots: Callable[[], int]) -> None:
+async def run(runtime: Runtime, lanes: Sequence[str], slots: int) -> None:
     """Beat until cancelled; a database that is away is tried again at each beat."""
     connection: psycopg.AsyncConnection[Any] | None = None
     try:
@@ -47,7 +47,7 @@ async def run(runtime: Runtime, lanes: Sequence[str], slots: Callable[[], int]) 
             try:
                 if connection is None:
                     connection = await runtime.db.connect_hot()
-                await beat(runtime, connection, lanes, slots())
+                await beat(runtime, connection, lanes, slots)
             except psycopg.Error as error:
                 log.warning("heartbeat.failed", error=str(error))
                 if connection is not None:

@@ -25,6 +25,7 @@ from app.jobs import endings
 from app.jobs.endings import Ending
 from app.jobs.transitions import Claimed, End, Note, Noted
 from app.llm.errors import ProviderFailed
+from app.switches.errors import Disabled
 from app.workflows import checkpoints, definitions, engine, versions
 from app.workflows.checkpoints import Checkpoint
 from app.workflows.definitions import Definition, ModelStep, PlainStep, TransformStep
@@ -95,7 +96,7 @@ def _stopped(lease: Lease, claimed: Claimed) -> Ending | None:
         case "expired":
             return endings.expired()
         case _:
-            return endings.interrupted(claimed.interruptions)
+            return endings.interrupted(0 if lease.recorded else claimed.interruptions)
 
 
 def _faulted(runtime: Runtime, claimed: Claimed, error: Exception) -> Ending:
@@ -104,6 +105,8 @@ def _faulted(runtime: Runtime, claimed: Claimed, error: Exception) -> Ending:
         step, cause = error.step, error.cause
     if isinstance(cause, BudgetExhausted) and not cause.final:
         return endings.parked_for_money(cause.need_nanousd)
+    if isinstance(cause, Disabled):
+        return endings.switched_off()
     tries = claimed.failures + 1
     delay = backoff.delay(
         tries, base=runtime.config.retry_base, cap=runtime.config.retry_cap, rng=runtime.rng
@@ -145,7 +148,7 @@ async def _work(runtime: Runtime, claimed: Claimed) -> Ending:
             recorded = await checkpoints.load(session, claimed.job)
     while True:
         if runtime.holdings.stopping:
-            return endings.interrupted(claimed.interruptions)
+            return endings.interrupted(_interruptions(runtime, claimed))
         match _plan(definition, claimed, recorded):
             case Done(output):
                 _measure(runtime, "output", output)
@@ -157,6 +160,12 @@ async def _work(runtime: Runtime, claimed: Claimed) -> Ending:
                 recorded[step.id, 0] = await _record(bench, step, step.id, 0, arguments, progress)
             case Fan() as fan:
                 await _fan(bench, fan, recorded)
+
+
+def _interruptions(runtime: Runtime, claimed: Claimed) -> int:
+    """How often the job was interrupted since its last checkpoint."""
+    lease = runtime.holdings.leases.get(claimed.attempt)
+    return 0 if lease is not None and lease.recorded else claimed.interruptions
 
 
 async def _definition(runtime: Runtime, claimed: Claimed) -> Definition:
@@ -232,9 +241,10 @@ async def _record(
         await _mark(bench, step, name, item, Outcome(None), fault, started, None)
         raise _Failed(name, error) from error
     noted = await _mark(bench, step, name, item, outcome, None, started, progress)
-    if noted.cancelled or noted.expired:
-        lease = runtime.holdings.leases.get(bench.claimed.attempt)
-        if lease is not None:
+    lease = runtime.holdings.leases.get(bench.claimed.attempt)
+    if lease is not None:
+        lease.recorded = True
+        if noted.cancelled or noted.expired:
             lease.stop("cancelled" if noted.cancelled else "expired")
             await asyncio.sleep(0)  # the cancellation arrives here
     return outcome.result

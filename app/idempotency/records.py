@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import statements
@@ -15,6 +16,7 @@ from app.core.db import Database
 from app.core.errors import Invalid
 from app.core.ids import TenantId
 from app.idempotency.errors import IdempotencyKeyReused
+from app.idempotency.models import IdempotencyRecord
 
 KEPT: Final = timedelta(hours=24)
 
@@ -80,3 +82,15 @@ async def prune(db: Database, *, limit: int = 1000) -> int:
     """Delete up to `limit` records whose time is over; gives how many."""
     async with db.transaction() as session:
         return len((await session.execute(_PRUNE.text, {"limit": limit})).all())
+
+
+async def point(
+    session: AsyncSession, tenant: TenantId, route: str, key: str, object: UUID
+) -> None:  # noqa: A002 - as in claim
+    """Let a name claimed in this transaction stand for an object that was there already."""
+    record = (
+        IdempotencyRecord.tenant == tenant,
+        IdempotencyRecord.route == route,
+        IdempotencyRecord.key == key,
+    )
+    await session.execute(update(IdempotencyRecord).where(*record).values(object=object))

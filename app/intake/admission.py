@@ -184,6 +184,8 @@ async def _predict(desk: Desk, pinned: Pinned, spec: JobSpec) -> int:
 
 
 async def _price(desk: Desk, call: Predicted) -> int:
+    if not desk.rungs:
+        raise UnpricedModel("No model is configured.")
     provider, model = desk.rungs[min(call.rung, len(desk.rungs) - 1)]
     price = await desk.prices.get((provider, model))
     if price is None:

@@ -7,8 +7,7 @@ from typing import Any, Final
 MAX_LOSSES: Final = 3  # workers a job may take down before it counts as poison
 MAX_INTERRUPTIONS: Final = 20  # shutdowns and deploys; more is a fault of ours, not of the job
 DELIVERY_CAP: Final = timedelta(seconds=60)
-RETRY_BASE: Final = timedelta(seconds=2)
-RETRY_CAP: Final = timedelta(minutes=5)
+SWITCH_PAUSE: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,11 @@ def failed(error: dict[str, Any], *, failures: int, max_attempts: int, delay: ti
 def parked_for_money(need_nanousd: int) -> Ending:
     """No room for the next call now: wait for money, without a slot and without a cost."""
     return Ending("parked", "waiting", waiting_for="budget", need_nanousd=need_nanousd)
+
+
+def switched_off() -> Ending:
+    """An operator has switched model calls off: look again later, without a slot and without a cost."""
+    return Ending("parked", "waiting", waiting_for="backoff", wake_in=SWITCH_PAUSE)
 
 
 def interrupted(interruptions: int) -> Ending:

@@ -13,4 +13,4 @@ class WebhooksConfig(BaseModel, frozen=True, extra="forbid"):
     # Deliveries in flight to one endpoint: a silent one holds this many senders, and no more.
     per_endpoint: PositiveInt = 8
     # Deliveries in flight in all: what the workers' delivery slots can take up within the lease.
-    in_flight: PositiveInt = 256
+    in_flight: PositiveInt = 64

@@ -87,6 +87,7 @@ async def stack(
         admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'towpath_app'"
         )
+    migrations.down(database.owner_url)
     migrations.up(database.owner_url)
     settings = {
         "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": f'["127.0.0.1:{hooks.port}"]',
@@ -101,4 +102,3 @@ async def stack(
         yield running
     for log in sorted(tmp_path.glob("*.log")):
         print(f"--- {log.name}\n{log.read_text()[-6000:]}")  # noqa: T201 - pytest shows it on failure
-    migrations.down(servers.database.owner_url)

@@ -67,6 +67,7 @@ async def test_answers_cite_the_right_section_and_state_nothing_false(
     servers: Servers, model_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     database = servers.database
+    migrations.down(database.owner_url)
     migrations.up(database.owner_url)
     async with opened(
         superuser_url=database.superuser_url, app_url=database.app_url,
@@ -82,7 +83,6 @@ async def test_answers_cite_the_right_section_and_state_nothing_false(
             if len(says(answer, expected["must"])) < len(expected["must"]):
                 missing.append((expected["question"], answer["answer"]))
         refused = [await answered(stack, it["question"]) for it in QUESTIONS["refused"]]
-    migrations.down(database.owner_url)
     with capsys.disabled():
         print(
             f"\n{right} of 20 cite the right section, {dict(outcomes)}, {len(missing)} miss a fact"

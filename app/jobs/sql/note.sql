@@ -20,7 +20,9 @@ numbered AS MATERIALIZED (
 ),
 moved AS (
     UPDATE job j
-       SET event_seq = j.event_seq + last.places, progress = coalesce(last.progress, j.progress)
+       SET event_seq = j.event_seq + last.places, progress = coalesce(last.progress, j.progress),
+           -- their cap counts from the last checkpoint on
+           interruptions = CASE WHEN last.name = 'step.succeeded' THEN 0 ELSE j.interruptions END
       FROM numbered last
      WHERE last.place = last.places AND j.id = last.job
        AND j.current_attempt = last.attempt AND j.state = 'running'

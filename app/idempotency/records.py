@@ -85,8 +85,12 @@ async def prune(db: Database, *, limit: int = 1000) -> int:
 
 
 async def point(
-    session: AsyncSession, tenant: TenantId, route: str, key: str, object: UUID
-) -> None:  # noqa: A002 - as in claim
+    session: AsyncSession,
+    tenant: TenantId,
+    route: str,
+    key: str,
+    object: UUID,  # noqa: A002 - as in claim
+) -> None:
     """Let a name claimed in this transaction stand for an object that was there already."""
     record = (
         IdempotencyRecord.tenant == tenant,

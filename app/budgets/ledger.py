@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import psycopg
+import structlog
 
 from app.attempts.errors import AttemptLost
 from app.budgets import _groups
@@ -38,6 +39,8 @@ ORPHAN_GRACE: Final = timedelta(minutes=15)
 # How long a settlement is tried again while the database is away: a restart, a failover.
 CLOSING_PATIENCE: Final = timedelta(seconds=60)
 _PAUSE: Final = timedelta(milliseconds=200)
+
+_log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -140,11 +143,10 @@ async def reserve(
         price=price.id, input_bound_tokens=input_bound_tokens, max_output_tokens=max_output_tokens,
         asked_nanousd=asked,
     )  # fmt: skip
-    task = _outlive(ledger, _submit(ledger.holds, wanted))
     try:
-        outcome = await asyncio.shield(task)
+        outcome = await _submit(ledger.holds, wanted)
     except asyncio.CancelledError:
-        _ = _outlive(ledger, _give_back(ledger, task, hold))
+        _ = _outlive(ledger, _give_back(ledger, wanted))
         raise
     match outcome:
         case "held":
@@ -231,7 +233,12 @@ async def _presume(connection: Connection, rows: Sequence[Any]) -> int:
 
 
 async def _close(ledger: Ledger, closing: Closing) -> Hold:
-    hold = await asyncio.shield(_outlive(ledger, _insist(ledger, closing)))
+    try:
+        hold = await _insist(ledger, closing)
+    except asyncio.CancelledError:
+        # It may be on its way or not: closed again, it is closed once.
+        await asyncio.shield(_outlive(ledger, _insist(ledger, closing)))
+        raise
     if hold is None:
         raise HoldUnknown(hold=str(closing.hold))
     return hold
@@ -259,18 +266,26 @@ async def _submit(group: GroupCommit[Item, Outcome], item: Item) -> Outcome:
         raise Unavailable("The ledger is locked for too long.", retry_after=1) from error
 
 
-async def _give_back(ledger: Ledger, task: "asyncio.Task[Reserved]", hold: HoldId) -> None:
-    await asyncio.wait([task])
-    if task.exception() is None and task.result() == "held":
-        await _insist(ledger, Closing(hold, "release"))
+async def _give_back(ledger: Ledger, wanted: Wanted) -> None:
+    # Asked for again, after the first in the same queue: what the first found is known then.
+    if await _submit(ledger.holds, wanted) == "held":
+        await _insist(ledger, Closing(wanted.hold, "release"))
 
 
 def _outlive(ledger: Ledger, work: Coroutine[Any, Any, Outcome]) -> "asyncio.Task[Outcome]":
     """A task that runs to its end whoever waits for it; `close` waits for it too."""
     task = asyncio.create_task(work)
     ledger.outliving.add(task)
-    task.add_done_callback(ledger.outliving.discard)
+    task.add_done_callback(lambda done: _outlived(ledger, done))
     return task
+
+
+def _outlived(ledger: Ledger, task: "asyncio.Task[Any]") -> None:
+    ledger.outliving.discard(task)
+    if (
+        not task.cancelled() and task.exception() is not None
+    ):  # the reaper closes the hold, or the sweep
+        _log.warning("closing_failed", error=type(task.exception()).__name__)
 
 
 def _labels(labels: Labels) -> dict[str, Any]:

@@ -24,6 +24,15 @@ MODEL = "fake-1"
 COUNTED: Mapping[str, Any] = {"counted": "the words"}
 
 
+TOO_LONG: Mapping[str, Any] = {
+    "error": {
+        "code": 400,
+        "type": "exceed_context_size_error",
+        "message": "request exceeds the context size",
+    }
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One answer. `body` replaces the completion: data is sent as JSON, text and bytes as they are.
@@ -56,6 +65,7 @@ class Provider:
     """Answers with `script` in its order, then with `otherwise`."""
 
     port: int = 0
+    window_words: int = 100_000
     asked: list[Asked] = field(default_factory=list)
     script: list[Answer] = field(default_factory=list)
     otherwise: Answer = field(default_factory=Answer)
@@ -80,6 +90,8 @@ class Provider:
             body = await request.json()
             key = headers.get("idempotency-key", "")
             self.asked.append(Asked(key, headers, dict(request.query), body))
+            if spoken_in(body) > self.window_words:
+                return web.json_response(TOO_LONG, status=400)
             answer = self.script.pop(0) if self.script else self.otherwise
             if answer.held:
                 await self.released.wait()
@@ -137,14 +149,15 @@ def completion(
     words = asked["messages"][-1]["content"].split()
     said = " ".join(words[-limit:]) if text is None else text
     if usage is COUNTED:
-        prompt = sum(len(one["content"].split()) for one in asked["messages"])
+        prompt = spoken_in(asked)
         spoken = len(said.split())
         usage = {
             "prompt_tokens": prompt, "completion_tokens": spoken, "total_tokens": prompt + spoken,
         }  # fmt: skip
+    finish = "length" if text is None and len(words) > limit else "stop"
     choice = {
         "index": 0,
-        "finish_reason": "stop",
+        "finish_reason": finish,
         "message": {"role": "assistant", "content": said},
     }
     whole = {
@@ -154,6 +167,11 @@ def completion(
         "choices": [choice],
     }
     return whole if usage is None else whole | {"usage": usage}
+
+
+def spoken_in(asked: dict[str, Any]) -> int:
+    """How many words its messages have."""
+    return sum(len(one["content"].split()) for one in asked["messages"])
 
 
 async def _cut(

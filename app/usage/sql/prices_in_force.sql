@@ -1,6 +1,8 @@
 -- Prices in force: the latest entry of each model that has begun by a moment.
 -- Takes   providers, models text[] of equal length · moment timestamptz, or NULL for the present
 -- Gives   the price rows; no row: the model is not priced at that moment
+-- Locks   nothing
+-- Races   none: a price is never changed, only followed
 -- Index   price_provider_model_from_at_key
 SELECT DISTINCT ON (p.provider, p.model)
        p.id, p.provider, p.model, p.from_at, p.input_picousd, p.cached_input_picousd,

@@ -6,6 +6,6 @@
 -- Index   step_of_job
 SELECT job, facts->>'prompt' AS prompt, facts->>'provider' AS provider, facts->>'model' AS model,
        facts->>'route' AS route, facts->>'cache' AS cache, facts->>'collection' AS collection,
-       CAST(facts->>'collection_version' AS bigint) AS collection_version, count(*) AS steps
+       CAST(facts->>'corpus_version' AS bigint) AS collection_version, count(*) AS steps
   FROM step WHERE job = ANY (:jobs) AND state = 'succeeded' AND facts <> '{}'
  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8

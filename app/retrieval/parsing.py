@@ -220,7 +220,7 @@ def _read_markdown(tokens: list[Token], page: _Page) -> None:
             case "html_block":
                 page.blocks += _fragment(token.content, page)
             case "inline":
-                text = _inline(token)
+                text = _inline(token, marks=not level)
                 if cells is not None:
                     cells.append(text)
                 elif level:
@@ -237,10 +237,13 @@ def _fragment(html: str, page: _Page) -> list[Block]:
     return [replace(block, path=path + block.path) for block in _read_html(html).blocks]
 
 
-def _inline(token: Token) -> str:
+def _inline(token: Token, *, marks: bool) -> str:
+    """The text of a line; code keeps its marks, since the words in it stand for themselves."""
     words: list[str] = []
     for child in token.children or []:
-        if child.type in ("text", "code_inline", "image"):
+        if child.type == "code_inline" and marks:
+            words.append(f"`{child.content}`")
+        elif child.type in ("text", "code_inline", "image"):
             words.append(child.content)
         elif child.type in ("softbreak", "hardbreak"):
             words.append(" ")

@@ -23,8 +23,9 @@ _SEARCH: Final = statements.load(__file__, "search")
 class Passage:
     """A chunk that may bear on a question.
 
-    `score` ranks within one answer only; `cosine` (-1 to 1) and `coverage` (0 to 1) say how near it
-    is: nothing but these decides whether a question can be answered.
+    `score` ranks within one answer only. `cosine` (-1 to 1), `coverage` (0 to 1) and `matched` (the
+    weight of the question's words in it, in words that occur nowhere else) say how near it is:
+    they, and no model, decide whether a question can be answered.
     """
 
     chunk: ChunkId
@@ -37,6 +38,7 @@ class Passage:
     score: float
     cosine: float
     coverage: float
+    matched: float
 
 
 async def search(
@@ -80,6 +82,7 @@ def plain(passages: Sequence[Passage]) -> list[dict[str, Any]]:
             "score": round(passage.score, 6),
             "cosine": round(passage.cosine, 6),
             "coverage": round(passage.coverage, 6),
+            "matched": round(passage.matched, 6),
         }
         for passage in passages
     ]

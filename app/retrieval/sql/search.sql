@@ -2,7 +2,8 @@
 -- Takes   tenant, collection uuid · query text · vector halfvec · depth, k int
 -- Gives   k rows at most, best first: reciprocal rank fusion (60 + rank) of two rankings, each to
 --         its `depth`; cosine; coverage, the share of the question's words in the passage (0 to 1),
---         each word weighed by how rare it is here (BM25's idf; one that is nowhere weighs most)
+--         each word weighed by how rare it is here (BM25's idf; one that is nowhere weighs most);
+--         matched, the weight of those words in units of a word that is nowhere
 -- Reads   chunk by chunk_of_collection and chunk_words, document by document_pkey; locks nothing
 -- Exact   every vector of the collection is compared: an index shared by tenants missed passages
 --         that this finds (docs/blueprint.md, "Search")
@@ -41,7 +42,8 @@ WITH served AS MATERIALIZED (
 SELECT chunk.id, chunk.document, document.name, document.title, chunk.section, chunk.body, chunk.tokens,
        CAST(fused.score AS float8) AS score,
        CAST(coalesce(1 - nullif(served.distance, 'NaN'), 0) AS float8) AS cosine,
-       CAST(coalesce(covered.score / (SELECT sum(idf) FROM weight), 0) AS float8) AS coverage
+       CAST(coalesce(covered.score / (SELECT sum(idf) FROM weight), 0) AS float8) AS coverage,
+       CAST(coalesce(covered.score / (SELECT ln(2 * count(*) + 2) FROM served), 0) AS float8) AS matched
 FROM fused
 JOIN served ON served.id = fused.id
 JOIN chunk ON chunk.id = fused.id

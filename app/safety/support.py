@@ -1,0 +1,401 @@
+"""The support that a text has in passages: pick the evidence, verify a draft, conclude.
+
+Passages are dicts as `retrieve` gives them: chunk, document, name, title, section, body, score,
+cosine, coverage, matched. `Embed` turns n texts into (n, dimensions) float32 of length 1. Nothing
+here asks a model whether it knows; what is not stated follows from scores alone (ARCHITECTURE.md,
+section 6). How the weights and bounds were found: docs/blueprint.md, "The guard in figures".
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.safety import _words, screening, sentences
+
+Embed = Callable[[list[str]], NDArray[np.float32]]
+Passage = dict[str, Any]
+
+EVIDENCE_SENTENCES: Final = 2  # what a small model reads without losing the thread …
+EVIDENCE_WORDS: Final = 60  # … in this many words, the best sentence always
+QUOTE_SENTENCES: Final = 3
+QUOTE_SHARE: Final = 0.72  # of the best sentence's score: what is quoted beside it
+FIRST_SENTENCE: Final = 0.5  # a section mostly says first what it is about
+VALUE: Final = 0.75  # to a question for a number, a sentence that gives one
+LEAD_IN_WORDS: Final = 28  # a passage shorter than this mostly announces what others say
+KIN: Final = 0.25  # word vectors less alike than this have nothing to do with each other
+
+# An answer is there when this is above zero; fitted on questions of our own, not on the shipped ones.
+_ANSWERABLE: Final = {"coverage": 3.0, "cosine": 1.5, "matched": 2.3}
+_ANSWERABLE_BIAS: Final = -3.5
+# Which passage answers best, by the passage and by its best sentence.
+_BEST: Final = {"cosine": 6.0, "matched": 1.5, "sentence": 4.0, "kin": 4.5, "lead_in": -3.0}
+
+WORDS_FOUND: Final = 0.8  # of a clause's words, in the sentences it rests on
+WORDS_IN_ORDER: Final = 0.55
+REPETITION: Final = 0.6  # of a clause's words may not be said before
+LIKENESS: Final = 0.45  # cosine of a clause and the sentences it rests on
+
+_CLAUSE: Final = re.compile(
+    r"(?:;|:|,| –| —)\s+(?=(?:and|but|or|so|while|whereas|which|who|because|although|if|when|then)\b)"
+    r"|;\s+|\s+(?=(?:because|whereas|although)\b)|\s+and\s+(?=(?:a|an|the|it|its|they|no|then)\s)",
+    re.IGNORECASE,
+)
+_OPENING: Final = re.compile(
+    r"^(?:(?:answer|a|response|fact)\s*:\s*|(?:yes|no|sure|certainly)\s*[,.:;–-]\s*|according to the "
+    r"(?:passage|text)\s*,?\s*|the (?:passage|text) (?:states|says|mentions) that\s+)",
+    re.IGNORECASE,
+)
+_LEANING: Final = re.compile(
+    r"(?:it|its|they|their|them|these|those|this|that|such|both|together|then|so|therefore|he|she)\b",
+    re.IGNORECASE,
+)
+_DONE: Final = re.compile(r"[.!?…][\"'”’)\]`]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One passage against the question: its sentences with their scores, and its own score."""
+
+    passage: Passage
+    texts: list[str]
+    scores: list[float]
+    score: float
+
+
+def pick(question: str, passages: Sequence[Passage], embed: Embed) -> dict[str, Any]:
+    """The evidence for an answer: the best passage, the sentences that bear on the question, or none.
+
+    Gives {answerable, score, reason, passage, text, best, quote, flagged}. `text` is what a model is
+    shown first, `best` the one sentence that it is shown if that draft did not hold, `quote` what is
+    said if neither did; `flagged` names passages that speak to a model, which are never evidence:
+    [{chunk, reasons}]. `reason` is empty, or says why there is no answer: no_passage, name_unknown,
+    too_far, no_value.
+    """
+    flagged = [
+        {"chunk": passage["chunk"], "reasons": reasons}
+        for passage in passages
+        if (reasons := screening.flags(passage["body"]))
+    ]
+    bad = {flag["chunk"] for flag in flagged}
+    sound = [passage for passage in passages if passage["chunk"] not in bad]
+    looks = sorted(_look(question, sound, embed), key=lambda look: look.score, reverse=True)
+    if not looks:
+        return _nothing("no_passage", 0.0, flagged)
+    best = looks[0]
+    score = _ANSWERABLE_BIAS + sum(
+        weight * best.passage[name] for name, weight in _ANSWERABLE.items()
+    )
+    if _unknown_names(question, sound):
+        return _nothing("name_unknown", score, flagged)
+    if score <= 0:
+        return _nothing("too_far", score, flagged)
+    order = sorted(range(len(best.texts)), key=lambda place: best.scores[place], reverse=True)
+    text = _joined(best, _shown(best, order))
+    if _words.asks_for_a_value(question) and not _words.has_a_value(text):
+        return _nothing("no_value", score, flagged)
+    return {
+        "answerable": True, "score": round(score, 4), "reason": "", "passage": best.passage,
+        "text": text, "best": _joined(best, _whole(best, order[:1])),
+        "quote": _joined(best, _quoted(best, order)), "flagged": flagged,
+    }  # fmt: skip
+
+
+def _nothing(reason: str, score: float, flagged: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "answerable": False, "score": round(score, 4), "reason": reason, "passage": None, "text": "",
+        "best": "", "quote": "", "flagged": flagged,
+    }  # fmt: skip
+
+
+def _look(question: str, passages: Sequence[Passage], embed: Embed) -> list[_Look]:
+    split = [sentences.split(passage["body"]) for passage in passages]
+    headed = [
+        f"{_heading(passage)}. {text}"
+        for passage, texts in zip(passages, split, strict=True)
+        for text in texts
+    ]
+    if not headed:
+        return []
+    vectors = embed([question, *headed])
+    near = vectors[1:] @ vectors[0]
+    kin = _Kin(question, headed, embed)
+    looks, at = [], 0
+    for passage, texts in zip(passages, split, strict=True):
+        rows = range(at, at + len(texts))
+        at += len(texts)
+        if not texts:
+            continue
+        kinship = [kin.share(headed[row]) for row in rows]
+        scores = [
+            _BEST["sentence"] * float(near[row]) + _BEST["kin"] * share
+            for row, share in zip(rows, kinship, strict=True)
+        ]
+        scores[0] += FIRST_SENTENCE
+        if _words.asks_for_a_value(question):
+            values = [_words.has_a_value(text) for text in texts]
+            scores = [score + VALUE * has for score, has in zip(scores, values, strict=True)]
+        score = (
+            _BEST["cosine"] * passage["cosine"]
+            + _BEST["matched"] * passage["matched"]
+            + _BEST["sentence"] * float(near[rows[0] : rows[-1] + 1].max())
+            + _BEST["kin"] * max(kinship)
+            + _BEST["lead_in"] * (len(passage["body"].split()) < LEAD_IN_WORDS)
+        )
+        looks.append(_Look(passage, texts, scores, score))
+    return looks
+
+
+class _Kin:
+    """How far each word of a question has a word like it in a text: the same root, or a near vector."""
+
+    def __init__(self, question: str, texts: Sequence[str], embed: Embed) -> None:
+        asked = _distinct(question)
+        words = list(dict.fromkeys(word for text in texts for word in _distinct(text)))
+        self.column = {word: place for place, word in enumerate(words)}
+        vectors = embed([*asked, *words])
+        likeness = vectors[: len(asked)] @ vectors[len(asked) :].T
+        roots = np.array([_words.root(word) for word in words])
+        for place, word in enumerate(asked):
+            likeness[place, roots == _words.root(word)] = 1.0
+        self.likeness = np.where(likeness < KIN, 0.0, likeness)
+
+    def share(self, text: str) -> float:
+        columns = [self.column[word] for word in _distinct(text)]
+        if not columns or not len(self.likeness):
+            return 0.0
+        return float(self.likeness[:, columns].max(axis=1).mean())
+
+
+def _distinct(text: str) -> list[str]:
+    return list(dict.fromkeys(word for word in _words.tokens(text) if word not in _words.STOP))
+
+
+def _heading(passage: Passage) -> str:
+    return str(passage["section"]).rsplit(" › ", 1)[-1]
+
+
+def _unknown_names(question: str, passages: Sequence[Passage]) -> list[str]:
+    """Names in the question that no passage knows: what is asked about them is not stated here."""
+    text = " ".join(f"{p['title']} {p['section']} {p['body']}" for p in passages)
+    known = set(_words.tokens(text)) | set(_words.content(text))
+    return [name for name in _words.names(question) if not _words.known(name, known)]
+
+
+def _shown(look: _Look, order: list[int]) -> list[int]:
+    chosen = _whole(look, order[:1])
+    for place in order[1:]:
+        more = _whole(look, [*chosen, place])
+        words = sum(len(look.texts[one].split()) for one in more)
+        if len(more) <= EVIDENCE_SENTENCES and words <= EVIDENCE_WORDS:
+            chosen = more
+    return chosen
+
+
+def _quoted(look: _Look, order: list[int]) -> list[int]:
+    floor = look.scores[order[0]] * QUOTE_SHARE
+    good = [place for place in order[:QUOTE_SENTENCES] if look.scores[place] >= floor]
+    return _whole(look, good)
+
+
+def _whole(look: _Look, places: list[int]) -> list[int]:
+    """These sentences, each that leans on the one before ("They …") together with it."""
+    leaning = [place - 1 for place in places if place and _LEANING.match(look.texts[place])]
+    return list(dict.fromkeys([*places, *leaning]))
+
+
+def _joined(look: _Look, places: list[int]) -> str:
+    """Sentences in the passage's order; code keeps its lines."""
+    texts = [look.texts[place] for place in sorted(places)]
+    return ("\n" if any("\n" in text for text in texts) else " ").join(texts)
+
+
+def verify(
+    text: str, passages: Sequence[Passage], embed: Embed, question: str = ""
+) -> dict[str, Any]:
+    """Does each clause of a draft rest on a passage?
+
+    Gives {supported, score, text, sentences}: `text` is the draft without preamble and without an
+    unfinished last sentence; each of `sentences` is {text, supported, score, chunk, quote, reasons}.
+    A sentence rests on one or two neighbouring sentences of one passage. Of each of its clauses
+    nearly all words, in about their order, are there, and no word is new but the question's; every
+    number, identifier and command stands to the letter in the sentence that the clause repeats, a
+    number before the same word and within the same bounds; the clause denies what that one denies
+    and nothing else.
+    """
+    tidy = _tidy(text)
+    grounds = [_Ground(passage) for passage in passages]
+    asked = set(_words.content(question))
+    judged = [_judge(sentence, grounds, asked, embed) for sentence in sentences.split(tidy)]
+    supported = bool(judged) and all(one["supported"] for one in judged)
+    score = min((one["score"] for one in judged), default=0.0)
+    return {"supported": supported, "score": score, "text": tidy, "sentences": judged}
+
+
+def _tidy(text: str) -> str:
+    """A draft's own words: no preamble, no repetition, no unfinished end where there is another."""
+    bare = " ".join(text.replace("\n", " ").split()).strip('"“” ')
+    while (opening := _OPENING.match(bare)) and opening.end():
+        bare = bare[opening.end() :]
+    parts = list(dict.fromkeys(sentences.split(bare)))
+    if len(parts) > 1 and not _DONE.search(parts[-1]):
+        parts.pop()
+    joined = " ".join(parts)
+    return joined[:1].upper() + joined[1:]
+
+
+class _Part:
+    """A sentence or a clause of a passage, as what a clause of a draft may repeat."""
+
+    def __init__(self, text: str) -> None:
+        self.words = set(_words.content(text))
+        self.exact = set(_words.exact(text))
+        self.spans = [span for span in _words.spans(text) if len(span) > 1]
+        self.measures = _measures(text)
+        self.negated = _words.negated(text)
+        self.bounds = _words.decisive(text) & _words.BOUNDS if _words.counts(text) else set()
+
+
+class _Window:
+    """One or two neighbouring sentences of a passage, which a sentence may rest on."""
+
+    def __init__(self, text: str, heading: str) -> None:
+        parts = sentences.split(text)
+        self.text = text
+        self.words = _words.content(text)
+        self.headed = set(self.words) | set(_words.content(heading))
+        self.decisive = _words.decisive(text)
+        self.sentences = [_Part(part) for part in parts]
+        self.clauses = [_Part(clause) for part in parts for clause in _clauses(part)]
+
+
+class _Ground:
+    """What the sentences of a draft may rest on in one passage."""
+
+    def __init__(self, passage: Passage) -> None:
+        self.chunk = passage["chunk"]
+        parts = sentences.split(passage["body"])
+        pairs = [f"{one} {other}" for one, other in pairwise(parts)]
+        self.windows = [_Window(text, _heading(passage)) for text in parts + pairs]
+
+
+def _judge(sentence: str, grounds: list[_Ground], asked: set[str], embed: Embed) -> dict[str, Any]:
+    """The verdict on one sentence: all of its clauses must rest on the same few words of a passage."""
+    clauses = _clauses(sentence)
+    best: tuple[int, float, int] = (-99, 0.0, 0)
+    verdict: dict[str, Any] = {
+        "text": sentence, "supported": False, "score": 0.0, "chunk": None, "quote": "",
+        "reasons": ["no_passage"],
+    }  # fmt: skip
+    for ground in grounds:
+        for window in ground.windows:
+            shares, against = zip(
+                *(_rest(clause, window, asked) for clause in clauses), strict=True
+            )
+            reasons = list(dict.fromkeys(reason for one in against for reason in one))
+            rank = (-len(reasons), min(shares), -len(window.text))
+            if rank > best or verdict["chunk"] is None:
+                best = rank
+                verdict |= {
+                    "supported": not reasons, "score": round(min(shares), 4),
+                    "chunk": ground.chunk, "quote": window.text, "reasons": reasons,
+                }  # fmt: skip
+    if verdict["supported"]:
+        vectors = embed([sentence, verdict["quote"]])
+        if float(vectors[0] @ vectors[1]) < LIKENESS:
+            verdict |= {"supported": False, "reasons": ["likeness"]}
+    return verdict
+
+
+def _clauses(sentence: str) -> list[str]:
+    """Parts that claim something of their own; one of fewer than two facts stays with its neighbour."""
+    found: list[str] = []
+    for part in (part for part in _CLAUSE.split(sentence) if part):
+        if found and (len(_words.content(part)) < 2 or len(_words.content(found[-1])) < 2):
+            found[-1] += f", {part}"
+        else:
+            found.append(part)
+    return found or [sentence]
+
+
+def _rest(clause: str, window: _Window, asked: set[str]) -> tuple[float, list[str]]:
+    """The share of a clause's words that stand in a window, and what speaks against it."""
+    claimed = _words.content(clause)
+    if len(set(claimed)) < max(1, REPETITION * len(claimed)):
+        return 0.0, ["says_nothing"]
+    share = sum(word in window.headed for word in claimed) / len(claimed)
+    sentence, part = _nearest(window.sentences, claimed), _nearest(window.clauses, claimed)
+    decisive = _words.decisive(clause)
+    reasons = {
+        "words": share < WORDS_FOUND,
+        "invented": bool(set(claimed) - window.headed - asked),
+        "order": _in_order(claimed, window.words) < WORDS_IN_ORDER,
+        "exact": bool(set(_words.exact(clause)) - sentence.exact),
+        "command": any(_words.broken(span, clause) for span in sentence.spans),
+        "measure": not _measures(clause) <= sentence.measures,
+        "decisive": not decisive <= window.decisive,
+        "bound": bool(part.bounds - decisive) and _words.counts(clause),
+        "negation": _words.negated(clause) != part.negated,
+    }
+    return share, [reason for reason, holds in reasons.items() if holds]
+
+
+def _nearest(parts: list[_Part], claimed: list[str]) -> _Part:
+    return max(parts, key=lambda part: len(part.words.intersection(claimed)))
+
+
+def _in_order(claimed: list[str], there: list[str]) -> float:
+    """The longest common subsequence of two texts' words, as a share of the first."""
+    row = [0] * (len(there) + 1)
+    for word in claimed:
+        diagonal = 0
+        for place, other in enumerate(there, 1):
+            above = row[place]
+            row[place] = diagonal + 1 if word == other else max(above, row[place - 1])
+            diagonal = above
+    return row[-1] / len(claimed)
+
+
+def _measures(text: str) -> set[tuple[str, str]]:
+    """Each number with the word it counts: six seconds are not six minutes."""
+    words = [_words.root(token) for token in _words.tokens(text)]
+    return {
+        (word, following)
+        for word, following in pairwise(words)
+        if word.replace(".", "").isdigit() and following.isalpha() and following not in _words.STOP
+    }
+
+
+def conclude(evidence: dict[str, Any], checks: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+    """The answer: the first draft whose check holds, else the quote, else a refusal.
+
+    `checks` are verdicts of `verify` in the order of the ladder; a rung not tried is None. Gives
+    {answer, outcome, support, citations, flagged}: outcome is drafted, quoted or refused; citations
+    are [{document, name, title, section, chunk, quote}].
+    """
+    answer: dict[str, Any] = {
+        "answer": "The documents do not state this.", "outcome": "refused", "support": 0.0,
+        "citations": [], "flagged": evidence["flagged"],
+    }  # fmt: skip
+    if not evidence["answerable"]:
+        return answer
+    held = next((check for check in checks if check and check["supported"]), None)
+    if held is None:
+        return answer | {
+            "answer": evidence["quote"], "outcome": "quoted", "support": 1.0,
+            "citations": [_citation(evidence["passage"], evidence["quote"])],
+        }  # fmt: skip
+    quotes = list(dict.fromkeys(sentence["quote"] for sentence in held["sentences"]))
+    return answer | {
+        "answer": held["text"], "outcome": "drafted", "support": held["score"],
+        "citations": [_citation(evidence["passage"], quote) for quote in quotes],
+    }  # fmt: skip
+
+
+def _citation(passage: Passage, quote: str) -> dict[str, Any]:
+    kept = ("document", "name", "title", "section", "chunk")
+    return {name: passage[name] for name in kept} | {"quote": quote}

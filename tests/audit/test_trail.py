@@ -10,7 +10,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.audit import trail
@@ -102,6 +102,7 @@ def test_a_secret_is_never_kept() -> None:
     assert said.count("[redacted]") == 6
 
 
+@example("\ud800 \0 é")
 @given(
     st.recursive(
         st.none()

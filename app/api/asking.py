@@ -1,6 +1,7 @@
 """Who asks and how they name their intent: what writing routes hand on to the rooms."""
 
 import re
+from functools import lru_cache
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -9,6 +10,7 @@ from app.api.errors import IdempotencyKeyMissing
 from app.audit.trail import Actor
 from app.core import ids
 from app.core.errors import Invalid
+from app.core.ids import KeyId
 from app.idempotency import records
 from app.intake.admission import Asker
 from app.tenants.keys import Caller
@@ -38,14 +40,20 @@ IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 
 
 def asker(request: Request, caller: Caller) -> Asker:
-    """On whose behalf, and from where."""
-    address = None if request.client is None else request.client.host
-    return Asker(caller.tenant, caller.key, actor(caller), request.state.request_id, address)
+    """On whose behalf a job is admitted, and from where."""
+    who = actor(request, caller)
+    return Asker(caller.tenant, caller.key, who, who.request_id, who.address)
 
 
-def actor(caller: Caller) -> Actor:
+def actor(request: Request, caller: Caller) -> Actor:
     """The caller as the audit trail names it."""
-    return Actor("key", ids.wire("key", caller.key))
+    address = None if request.client is None else request.client.host
+    return Actor("key", _wire(caller.key), request.state.request_id, address)
+
+
+@lru_cache(maxsize=1_000)
+def _wire(key: KeyId) -> str:
+    return ids.wire("key", key)
 
 
 def traceparent(request: Request) -> str | None:

@@ -205,7 +205,7 @@ class JobBody(BaseModel):
     def of(cls, view: JobView) -> "JobBody":
         """A job as it was read."""
         job, id_ = view.job, ids.wire("job", view.job.id)
-        return cls.model_construct(
+        return cls(
             id=id_, workflow=job.workflow, workflow_version=job.version_number,
             status=states.SHOWN[job.state], waiting_for=job.waiting_for, lane=job.lane,
             priority=job.priority, input=job.input, output=job.output,
@@ -224,7 +224,7 @@ class JobBody(BaseModel):
     def admitted(cls, spec: JobSpec, admitted: Admitted, *, max_attempts: int) -> "JobBody":
         """A job that this request has made: all of it is known without a read."""
         id_ = ids.wire("job", admitted.job)
-        return cls.model_construct(
+        return cls(
             id=id_, workflow=spec.workflow, workflow_version=admitted.version_number,
             status="queued" if spec.run_at is None else "scheduled", waiting_for=None,
             lane=spec.lane, priority=spec.priority, input=spec.input, output=None, error=None,

@@ -35,7 +35,7 @@ class EventBody(BaseModel):
     @classmethod
     def of(cls, event: JobEvent) -> "EventBody":
         """An event as it was read."""
-        return cls.model_construct(
+        return cls(
             seq=event.seq, job=ids.wire("job", event.job), type=event.name, at=event.at,
             attempt=None if event.attempt is None else ids.wire("att", event.attempt), data=event.data,
         )  # fmt: skip
@@ -71,7 +71,7 @@ class StepBody(BaseModel):
             facts.get("calls", 0), facts.get("input_tokens", 0), facts.get("cached_tokens", 0),
             facts.get("output_tokens", 0), facts.get("reasoning_tokens", 0), facts.get("cost_nanousd", 0),
         )  # fmt: skip
-        return cls.model_construct(
+        return cls(
             id=ids.wire("stp", step.id), name=step.name, item=step.item, kind=step.kind,
             state=step.state, attempt=ids.wire("att", step.attempt), started_at=step.started_at,
             finished_at=step.finished_at,
@@ -101,7 +101,7 @@ class CallBody(BaseModel):
     @classmethod
     def of(cls, hold: Reservation) -> "CallBody":
         """A hold as it was read."""
-        return cls.model_construct(
+        return cls(
             id=ids.wire("call", hold.id), step=hold.step, attempt=ids.wire("att", hold.attempt),
             provider=hold.provider, model=hold.model, state=hold.state,
             held=money.to_wire(hold.asked_nanousd),
@@ -141,7 +141,7 @@ class LineBody(BaseModel):
     @classmethod
     def of(cls, line: UsageLine) -> "LineBody":
         """A line as it was read."""
-        return cls.model_construct(
+        return cls(
             id=ids.wire("use", line.id), kind=line.kind, call=ids.wire("call", line.call),
             job=ids.wire("job", line.job), step=line.step, at=line.at, workflow=line.workflow,
             workflow_version=line.workflow_version, lane=line.lane,
@@ -168,7 +168,7 @@ class ReceiptBody(BaseModel):
     def of(cls, job: JobId, receipt: Receipt) -> "ReceiptBody":
         """A receipt as it was read."""
         held = sum(hold.asked_nanousd for hold in receipt.holds if hold.state == "held")
-        return cls.model_construct(
+        return cls(
             job=ids.wire("job", job), calls=[CallBody.of(hold) for hold in receipt.holds],
             lines=[LineBody.of(line) for line in receipt.lines], usage=UsageBody.of(receipt.used),
             held=money.to_wire(held),

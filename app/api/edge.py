@@ -51,8 +51,7 @@ class Edge:
             await send(message)
 
         try:
-            _check_encoding(scope)
-            await self._app(scope, _counted(scope, receive), answer)
+            await self._app(scope, _limited(scope, receive), answer)
         except ClientDisconnect:
             status = _GONE
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request
@@ -67,23 +66,20 @@ class Edge:
             )
 
 
-def _check_encoding(scope: Scope) -> None:
-    # A small compressed body may hold a gigabyte: none is inflated.
-    for name, value in scope["headers"]:
-        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-            raise UnsupportedMediaType("A compressed body isn't read; send it as it is.")
-
-
-def _counted(scope: Scope, receive: Receive) -> Receive:
+def _limited(scope: Scope, receive: Receive) -> Receive:
     """`receive` that refuses a body once it is too large: by its declared length, or while it comes."""
     state: dict[str, Any] = scope["state"]
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    seen = int(declared) if declared.isdigit() else 0
-    counted = 0
+    declared, counted = 0, 0
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            declared = int(value)
+        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            # A small compressed body may hold a gigabyte: none is inflated.
+            raise UnsupportedMediaType("A compressed body isn't read; send it as it is.")
 
     async def limited() -> Message:
         nonlocal counted
-        if seen > state["body_bytes"]:
+        if declared > state["body_bytes"]:
             raise _too_large(state)
         message = await receive()
         if message["type"] == "http.request":

@@ -52,7 +52,7 @@ async def list_events(
     if "application/json" in accept:
         data = [EventBody.of(event) for event in first.events]
         more = str(data[-1].seq) if len(data) == PAGE else None
-        return answer(Listed[EventBody].model_construct(data=data, next_cursor=more))
+        return answer(Listed[EventBody](data=data, next_cursor=more))
     stream = _follow(platform, request.state.watch, caller.tenant, job, begin)
     return StreamingResponse(
         stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}

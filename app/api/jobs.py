@@ -130,7 +130,7 @@ async def admit_jobs(
         else await _outcome(platform, caller, request, *next(outcomes))
         for item in read
     ]
-    return answer(BulkAnswer.model_construct(data=data), 207)
+    return answer(BulkAnswer(data=data), 207)
 
 
 def _item(sent: list[Any], place: int) -> BulkItem | Invalid:
@@ -163,16 +163,12 @@ async def _outcome(
         return _refusal(ended, request)
     request.state.metrics.admitted(ended.outcome)
     job = await _admitted(platform, caller, sent[0], ended)
-    return BulkOutcome.model_construct(
-        status=202, replayed=ended.outcome == "replayed", job=job, problem=None
-    )
+    return BulkOutcome(status=202, replayed=ended.outcome == "replayed", job=job, problem=None)
 
 
 def _refusal(error: TowpathError, request: Request) -> BulkOutcome:
     problem = problems.body_of(error, request.state.request_id)
-    return BulkOutcome.model_construct(
-        status=problem["status"], replayed=False, job=None, problem=problem
-    )
+    return BulkOutcome(status=problem["status"], replayed=False, job=None, problem=problem)
 
 
 @router.get("/v1/jobs", response_model=Listed[JobBody])
@@ -194,7 +190,7 @@ async def list_jobs(
     async with platform.db.transaction() as session:
         page = await views.listed(session, caller.tenant, narrow, cursor=cursor, limit=limit)
     jobs = [JobBody.of(view) for view in page.items]
-    return answer(Listed[JobBody].model_construct(data=jobs, next_cursor=page.next_cursor))
+    return answer(Listed[JobBody](data=jobs, next_cursor=page.next_cursor))
 
 
 @router.get("/v1/jobs/{id}", response_model=JobBody, responses=raises("not_found"))
@@ -241,7 +237,7 @@ async def list_steps(
     async with platform.db.transaction() as session:
         steps = await views.steps(session, caller.tenant, job)
     data = [StepBody.of(step) for step in steps]
-    return answer(Listed[StepBody].model_construct(data=data, next_cursor=None))
+    return answer(Listed[StepBody](data=data, next_cursor=None))
 
 
 @router.get("/v1/jobs/{id}/receipt", response_model=ReceiptBody, responses=raises("not_found"))
@@ -273,7 +269,7 @@ async def cancel_job(
     job = JobId(wire.identified("job", id_, "job"))
     async with platform.db.transaction() as session:
         await transitions.cancel(
-            session, caller.tenant, job, actor=asking.actor(caller),
+            session, caller.tenant, job, actor=asking.actor(request, caller),
             request_id=request.state.request_id,
         )  # fmt: skip
     return answer(JobBody.of(await _seen(platform, caller, job)), 202)
@@ -307,7 +303,7 @@ async def retry_job(
             replayed = claim.replayed
         if not replayed:
             await transitions.retry(
-                session, caller.tenant, job, actor=asking.actor(caller),
+                session, caller.tenant, job, actor=asking.actor(request, caller),
                 request_id=request.state.request_id,
             )  # fmt: skip
     view = await _seen(platform, caller, job)

@@ -136,7 +136,7 @@ async def create_key(
             made, replayed = KeyId(claim.object), claim.replayed
         if not replayed:
             issued = await keys.issue(
-                session, caller.tenant, body.name, body.scopes, actor=asking.actor(caller),
+                session, caller.tenant, body.name, body.scopes, actor=asking.actor(request, caller),
                 expires_at=body.expires_at, within=caller.scopes, id=made,
             )  # fmt: skip
             secret = issued.secret
@@ -167,9 +167,11 @@ async def get_key(id_: PathId, caller: KeysWrite, platform: OnPlatform) -> Respo
 @router.delete(
     "/v1/keys/{id}", status_code=204, response_class=Response, responses=raises("not_found")
 )
-async def revoke_key(id_: PathId, caller: KeysWrite, platform: OnPlatform) -> Response:
+async def revoke_key(
+    id_: PathId, caller: KeysWrite, platform: OnPlatform, request: Request
+) -> Response:
     """Revoke a key. It works no longer within a second; twice is once."""
     key = KeyId(wire.identified("key", id_, "key"))
     async with platform.db.transaction() as session:
-        await keys.revoke(session, caller.tenant, key, actor=asking.actor(caller))
+        await keys.revoke(session, caller.tenant, key, actor=asking.actor(request, caller))
     return Response(status_code=204)

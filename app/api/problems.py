@@ -150,16 +150,21 @@ def fault_of(fault: Mapping[str, Any], body: Any) -> dict[str, str]:
 
 def _within(body: Any, path: Sequence[int | str], *, missing: bool) -> list[int | str]:
     """The parts of a path that are in the body: pydantic names the members of a union too."""
-    found, here = [], body
+    found: list[int | str] = []
+    here = body
     for part in path:
-        if (isinstance(here, dict) and part in here) or (
-            isinstance(here, list) and isinstance(part, int) and part < len(here)
-        ):
+        if _holds(here, part):
             here = here[part]
         elif not missing or part != path[-1]:
             continue
         found.append(part)
     return found
+
+
+def _holds(here: Any, part: int | str) -> bool:
+    if isinstance(here, dict):
+        return part in here
+    return isinstance(here, list) and isinstance(part, int) and part < len(here)
 
 
 async def unserved(request: Request, error: Exception) -> Response:

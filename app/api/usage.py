@@ -34,4 +34,4 @@ async def list_usage_records(
     async with platform.db.transaction() as session:
         page = await views.lines(session, caller.tenant, narrow, cursor=cursor, limit=limit)
     data = [LineBody.of(line) for line in page.items]
-    return answer(Listed[LineBody].model_construct(data=data, next_cursor=page.next_cursor))
+    return answer(Listed[LineBody](data=data, next_cursor=page.next_cursor))

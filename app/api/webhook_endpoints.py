@@ -176,7 +176,7 @@ async def create_endpoint(
         if not replayed:
             secret = await endpoints.create(
                 session, platform.vault, caller.tenant, made, url=url, events=body.events,
-                description=body.description, actor=asking.actor(caller),
+                description=body.description, actor=asking.actor(request, caller),
                 request_id=request.state.request_id,
             )  # fmt: skip
         endpoint = await endpoints.get(session, caller.tenant, made)
@@ -216,7 +216,7 @@ async def change_endpoint(
     url = None if body.url is None else await endpoints.check_url(platform.sender, body.url)
     async with platform.db.transaction() as session:
         changed = await endpoints.change(
-            session, caller.tenant, endpoint, actor=asking.actor(caller), url=url,
+            session, caller.tenant, endpoint, actor=asking.actor(request, caller), url=url,
             events=body.events, description=body.description, enabled=body.enabled,
             request_id=request.state.request_id,
         )  # fmt: skip
@@ -236,7 +236,7 @@ async def delete_endpoint(
     endpoint = _endpoint(id_)
     async with platform.db.transaction() as session:
         await endpoints.delete(
-            session, caller.tenant, endpoint, actor=asking.actor(caller),
+            session, caller.tenant, endpoint, actor=asking.actor(request, caller),
             request_id=request.state.request_id,
         )  # fmt: skip
     return Response(status_code=204)
@@ -254,7 +254,7 @@ async def rotate_secret(
     endpoint = _endpoint(id_)
     async with platform.db.transaction() as session:
         secret = await endpoints.rotate_secret(
-            session, platform.vault, caller.tenant, endpoint, actor=asking.actor(caller),
+            session, platform.vault, caller.tenant, endpoint, actor=asking.actor(request, caller),
             request_id=request.state.request_id,
         )  # fmt: skip
     async with platform.db.transaction() as session:

@@ -165,7 +165,7 @@ async def push_version(
             version, replayed = VersionId(claim.object), claim.replayed
         if not replayed:
             pushed = await versions.push(
-                session, caller.tenant, raw, actor=asking.actor(caller),
+                session, caller.tenant, raw, actor=asking.actor(request, caller),
                 request_id=request.state.request_id,
             )  # fmt: skip
             version, created = pushed.id, pushed.created

@@ -1,12 +1,31 @@
 """What uvicorn serves: `python -m app.asgi HOST PORT`, or `uvicorn --factory app.asgi:create_app`."""
 
+import socket
 import sys
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from typing_extensions import override
 
 from app.api import application
 from app.bootstrap import platform, reporting, settings
+
+GRACE_SECONDS: Final = 20  # for requests in flight, once a signal has come
+
+
+class Server(uvicorn.Server):
+    """Before it waits for its requests to end, it lets those go that only wait for a job."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: long polls answer with the job as it is, streams end and are resumed elsewhere."""
+        self._app.state.watch.release()
+        await super().shutdown(sockets)
 
 
 def create_app() -> FastAPI:
@@ -17,12 +36,13 @@ def create_app() -> FastAPI:
 
 
 def main(host: str, port: int) -> None:
-    """Serve until a signal; requests in flight get 20 s to end."""
-    uvicorn.run(
-        "app.asgi:create_app", factory=True, host=host, port=port, loop="uvloop", http="httptools",
-        access_log=False, log_config=None, backlog=4096, timeout_graceful_shutdown=20,
-        server_header=False,
+    """Serve until a signal."""
+    app = create_app()
+    config = uvicorn.Config(
+        app, host=host, port=port, loop="uvloop", http="httptools", access_log=False,
+        log_config=None, backlog=4096, timeout_graceful_shutdown=GRACE_SECONDS, server_header=False,
     )  # fmt: skip
+    Server(app, config).run()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from app.core.errors import Invalid, NotFound
 Item = TypeVar("Item")
 
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,9})?")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
 _MONEY_SCHEMA: Final = {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}
 
@@ -32,6 +33,13 @@ def _only_text(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("an RFC 3339 time such as 2026-11-25T06:00:00Z")  # noqa: TRY004 - pydantic's form
     return value
+
+
+def _day_or_moment(value: Any) -> Any:
+    # A day is its first moment, in UTC.
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return f"{value}T00:00:00Z"
+    return _only_text(value)
 
 
 def _money(value: Any) -> int:
@@ -44,6 +52,9 @@ Moment = Annotated[
     datetime, PlainSerializer(clock.wire, when_used="json"), WithJsonSchema(_MOMENT_SCHEMA)
 ]
 MomentIn = Annotated[AwareDatetime, BeforeValidator(_only_text), WithJsonSchema(_MOMENT_SCHEMA)]
+DayOrMoment = Annotated[
+    AwareDatetime, BeforeValidator(_day_or_moment), WithJsonSchema(_MOMENT_SCHEMA)
+]
 # In, a decimal string is whole nano-dollars; out, the string was made by money.to_wire.
 MoneyIn = Annotated[int, BeforeValidator(_money), WithJsonSchema(_MONEY_SCHEMA)]
 Money = Annotated[str, WithJsonSchema(_MONEY_SCHEMA | {"description": "USD, exact"})]

@@ -20,8 +20,6 @@ PREFIX: Final = "TOWPATH_"
 NESTED: Final = "__"
 # A client's own, read by the command line alone; a shell that has them may start a process all the same.
 CLIENTS: Final = frozenset({"TOWPATH_URL", "TOWPATH_API_KEY", "TOWPATH_WEBHOOK_SECRET"})
-# Variables of the command line's client, which a process may inherit from the same shell.
-CLIENT: Final = frozenset({"URL", "API_KEY", "WEBHOOK_SECRET"})
 
 
 class WorkerConfig(BaseModel, frozen=True, extra="forbid"):
@@ -77,7 +75,7 @@ class UnknownSetting(ValueError):
 
 def load() -> Settings:
     """The settings of this process's environment. Raises UnknownSetting, or pydantic's ValidationError."""
-    known = {name.upper() for name in Settings.model_fields} | CLIENT
+    known = {name.upper() for name in Settings.model_fields}
     for variable in os.environ:  # noqa: TID251 - the one place that reads the environment
         if variable.startswith(PREFIX) and variable not in CLIENTS:
             name = variable.removeprefix(PREFIX).split(NESTED)[0]

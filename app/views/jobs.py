@@ -155,6 +155,6 @@ def _provenance_of(rows: Sequence[Any]) -> Provenance:
         prompts=sorted({row.prompt for row in rows if row.prompt}),
         models=sorted({f"{row.provider}/{row.model}" for row in rows if row.model}),
         routes=sorted({row.route for row in rows if row.route}),
-        corpus={row.collection: row.collection_version for row in rows if row.collection},
+        corpus={row.collection: row.corpus_version for row in rows if row.collection},
         cache=dict(sorted(caches.items())),
     )

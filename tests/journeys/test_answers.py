@@ -5,6 +5,7 @@ the workflow's own verification has no say in it.
 """
 
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,12 @@ async def test_answers_cite_the_right_section_and_state_nothing_false(
                 missing.append((expected["question"], answer["answer"]))
         refused = [await answered(stack, it["question"]) for it in QUESTIONS["refused"]]
     with capsys.disabled():
-        print(
-            f"\n{right} of 20 cite the right section, {dict(outcomes)}, {len(missing)} miss a fact"
-        )  # noqa: T201
-        for question, said in missing:
-            print(f"  misses: {question} -> {said}")  # noqa: T201
+        # The figures are for people: how many were drafted, and which fact is missing where.
+        lines = [
+            f"{right} of 20 cite the right section, {dict(outcomes)}, {len(missing)} miss a fact"
+        ]
+        lines += [f"  misses: {question} -> {said}" for question, said in missing]
+        sys.stdout.write("\n" + "\n".join(lines) + "\n")
     assert false == []
     assert [it["outcome"] for it in refused] == ["refused"] * 5
     assert right >= 18

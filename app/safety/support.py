@@ -291,6 +291,8 @@ def _judge(sentence: str, grounds: list[_Ground], asked: set[str], embed: Embed)
         "text": sentence, "supported": False, "score": 0.0, "chunk": None, "quote": "",
         "reasons": ["no_passage"],
     }  # fmt: skip
+    if not _DONE.search(sentence):
+        return verdict | {"reasons": ["unfinished"]}
     for ground in grounds:
         for window in ground.windows:
             shares, against = zip(
@@ -298,7 +300,7 @@ def _judge(sentence: str, grounds: list[_Ground], asked: set[str], embed: Embed)
             )
             reasons = list(dict.fromkeys(reason for one in against for reason in one))
             rank = (-len(reasons), min(shares), -len(window.text))
-            if rank > best or verdict["chunk"] is None:
+            if rank > best:
                 best = rank
                 verdict |= {
                     "supported": not reasons, "score": round(min(shares), 4),
@@ -399,3 +401,66 @@ def conclude(evidence: dict[str, Any], checks: Sequence[dict[str, Any] | None]) 
 def _citation(passage: Passage, quote: str) -> dict[str, Any]:
     kept = ("document", "name", "title", "section", "chunk")
     return {name: passage[name] for name in kept} | {"quote": quote}
+
+
+def condense(
+    parts: Sequence[str],
+    drafts: Sequence[str | None],
+    embed: Embed,
+    *,
+    sentences_each: int = 1,
+    words: int = 200,
+) -> dict[str, Any]:
+    """Summaries that say only what their texts say: of each draft the sentences that its part supports.
+
+    A part whose draft has none is spoken for by its `sentences_each` most central sentences. Gives
+    {texts, text, drafted, quoted}: `texts` one a part, `text` the most central of them in order, at
+    most `words` long, and how many parts were drafted and quoted.
+    """
+    texts, drafted = [], 0
+    for place, part in enumerate(parts):
+        draft = drafts[place] if place < len(drafts) else None
+        held = _held(draft, part, embed) if draft else []
+        drafted += bool(held)
+        texts.append(" ".join(held or _central(sentences.split(part), sentences_each, embed)))
+    texts = [text for text in texts if text]
+    return {
+        "texts": texts, "text": _within(texts, words, embed), "drafted": drafted,
+        "quoted": len(parts) - drafted,
+    }  # fmt: skip
+
+
+def _held(draft: str, part: str, embed: Embed) -> list[str]:
+    passage = {"chunk": None, "section": "", "body": part}
+    return [
+        sentence["text"]
+        for sentence in verify(draft, [passage], embed)["sentences"]
+        if sentence["supported"]
+    ]
+
+
+def _central(texts: list[str], count: int, embed: Embed) -> list[str]:
+    """The sentences nearest to what all of them are about, in their order."""
+    said = [text for text in texts if "\n" not in text and len(_words.content(text)) > 2] or texts
+    if not said:
+        return []
+    vectors = embed(said)
+    near = vectors @ vectors.mean(axis=0)
+    chosen = sorted(np.argsort(-near, kind="stable")[:count].tolist())
+    return [said[place] for place in chosen]
+
+
+def _within(texts: list[str], words: int, embed: Embed) -> str:
+    """The most central texts that fit, in their order."""
+    if not texts:
+        return ""
+    vectors = embed(texts)
+    near = vectors @ vectors.mean(axis=0)
+    chosen: list[int] = []
+    room = words
+    for place in np.argsort(-near, kind="stable").tolist():
+        size = len(texts[place].split())
+        if not chosen or size <= room:
+            chosen.append(place)
+            room -= size
+    return " ".join(texts[place] for place in sorted(chosen))

@@ -45,7 +45,7 @@ class ModelStep(_Step, frozen=True):
 class PlainStep(_Step, frozen=True):
     """A step whose arguments are all in `in`: a function of its kind's own module."""
 
-    kind: Literal["retrieve", "pick", "verify", "conclude", "split", "ingest"]
+    kind: Literal["retrieve", "pick", "verify", "conclude", "condense", "split", "ingest"]
 
 
 class TransformStep(_Step, frozen=True):

@@ -2,7 +2,7 @@
 
 model      one completion through the gateway
 retrieve   passages of a collection
-guard      pick, verify, conclude: what makes a weak model's answer trustworthy
+guard      pick, verify, conclude, condense: what makes a weak model's answer trustworthy
 split      a long text into parts
 transform  its value is its result
 ingest     a document into chunks
@@ -22,6 +22,7 @@ _PLAIN: Final[dict[str, Callable[[Bench, dict[str, Any]], Awaitable[Outcome]]]] 
     "pick": guard.pick,
     "verify": guard.verify,
     "conclude": guard.conclude,
+    "condense": guard.condense,
     "split": split.run,
     "ingest": ingest.run,
 }

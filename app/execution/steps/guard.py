@@ -1,9 +1,10 @@
-"""Pick, verify, conclude: what makes a weak model's answer trustworthy (docs/blueprint.md, "The guard").
+"""Pick, verify, conclude, condense: what makes a weak model's answer trustworthy (docs/blueprint.md, "The guard").
 
 The rules are safety's; here they get the embedder, in a thread: they compare some hundred sentences.
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from app.execution.errors import StepFailed
@@ -21,9 +22,12 @@ async def pick(bench: Bench, arguments: dict[str, Any]) -> Outcome:
 
 
 async def verify(bench: Bench, arguments: dict[str, Any]) -> Outcome:
-    """Whether each sentence of a text rests on the passages. Arguments: text, passages. The result: support.verify's."""
+    """Whether each sentence of a text rests on the passages. Arguments: text, passages, question. The result: support.verify's."""
     text, passages = _text(arguments, "text"), _list(arguments, "passages")
-    verdict = await asyncio.to_thread(support.verify, text, passages, bench.runtime.embedder.embed)
+    question = _text({"question": ""} | arguments, "question")
+    verdict = await asyncio.to_thread(
+        support.verify, text, passages, bench.runtime.embedder.embed, question
+    )
     return Outcome(verdict, {"supported": verdict["supported"]})
 
 
@@ -34,6 +38,21 @@ async def conclude(bench: Bench, arguments: dict[str, Any]) -> Outcome:
         raise StepFailed("conclude wants the evidence of a pick", step="conclude")
     answer = support.conclude(evidence, _list(arguments, "checks"))
     return Outcome(answer, {"outcome": answer["outcome"], "citations": len(answer["citations"])})
+
+
+async def condense(bench: Bench, arguments: dict[str, Any]) -> Outcome:
+    """Summaries without inventions. Arguments: parts, drafts, sentences_each, words. The result: support.condense's."""
+    parts, drafts = _list(arguments, "parts"), _list(arguments, "drafts")
+    each, words = arguments.get("sentences_each", 1), arguments.get("words", 200)
+    if not isinstance(each, int) or not isinstance(words, int) or each < 1 or words < 1:
+        raise StepFailed("sentences_each and words are whole numbers above 0", step="condense")
+    condensed = await asyncio.to_thread(
+        partial(
+            support.condense, parts, drafts, bench.runtime.embedder.embed,
+            sentences_each=each, words=words,
+        )
+    )  # fmt: skip
+    return Outcome(condensed, {"drafted": condensed["drafted"], "quoted": condensed["quoted"]})
 
 
 def _text(arguments: dict[str, Any], name: str) -> str:

@@ -126,7 +126,7 @@ async def complete(provider: Provider, request: Request) -> Completion:
         failed = _lost(f"no answer within {request.timeout.total_seconds():g} s", sent=True)
     else:
         return answers.read(response.content, response.headers, clock.now(), route.secrets)
-    raise failed from None  # outside of the handlers, so that none of them is its context
+    raise failed  # out here, so that no error of the SDK is its context
 
 
 def _unconnected(error: Exception) -> ProviderFailed:

@@ -291,7 +291,6 @@ async def test_a_caller_cancelled_while_it_settles_has_settled(
     settling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await settling
-    await ledger.close(spender.ledger)
     assert scene.account(admin, tenant) == (700, 0)
 
 

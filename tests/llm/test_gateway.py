@@ -112,7 +112,7 @@ async def test_what_may_have_been_served_is_booked_at_its_hold(
     scene.balanced(admin)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 302])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 307])
 async def test_a_final_refusal_is_asked_once_and_costs_nothing(
     gate: Gateway, fake: Provider, admin: psycopg.Connection, tenant: TenantId, status: int
 ) -> None:

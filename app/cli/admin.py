@@ -26,7 +26,11 @@ Item = TypeVar("Item")
 _PICOUSD: Final = 1_000_000  # pico-dollars a token in one dollar a million tokens
 _PAGE: Final = 200
 
-app = typer.Typer(help="Operators' work. Every change is an audit entry.", no_args_is_help=True)
+app = typer.Typer(
+    help="Operators' work. Every change is an audit entry.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 _tenants = typer.Typer(help="Who may use the platform.", no_args_is_help=True)
 _keys = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
 _budgets = typer.Typer(help="What tenants may spend.", no_args_is_help=True)

@@ -17,7 +17,7 @@ from app.core.db import Database
 from app.core.errors import NotFound
 from app.tenants import directory
 
-app = typer.Typer(help="The audit trail.", no_args_is_help=True)
+app = typer.Typer(help="The audit trail.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -191,12 +191,6 @@ async def identify(cache: Cache, db: Database, secret: str) -> Caller:
     return caller
 
 
-def require(caller: Caller, scope: str) -> None:
-    """Raises Forbidden where the caller's key lacks a scope."""
-    if scope not in caller.scopes:
-        raise Forbidden(f"The key has no scope {scope}.", scope=scope)
-
-
 def wire(key: KeyId) -> str:
     """The public id of a key."""
     return ids.wire("key", key)

@@ -84,7 +84,7 @@ class Stack:
 
     async def start_api(self) -> None:
         self.start("api", "--port", str(self.port))
-        await until(self._api_up, seconds=30, what="the API answers")
+        await until(self._api_up, seconds=120, what="the API answers")
 
     async def start_worker(self, label: str = "worker") -> None:
         before = await self.value("SELECT count(*) FROM worker")
@@ -93,7 +93,7 @@ class Stack:
         async def entered() -> bool:
             return bool(await self.value("SELECT count(*) FROM worker") > before)
 
-        await until(entered, seconds=30, what="the worker beats")
+        await until(entered, seconds=120, what="the worker beats")
 
     def kill(self, label: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal a process's whole group; after SIGKILL it is gone when this returns."""

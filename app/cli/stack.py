@@ -370,7 +370,7 @@ async def _live(
                 await asyncio.wait({watcher, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if watcher.done():
             watcher.result()
-        if not shown.done():
+        if options.once and not shown.done():
             return _fail("Stopped before the demonstration was done.")
         return 0
     finally:

@@ -17,7 +17,12 @@ from app.embedded import footprint, states
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
-PROCESSES = {"api", "worker", "control", "flower"}
+PROGRAMS = {
+    "api": "-m app.asgi",
+    "worker": "-m celery -A workers.celery worker",
+    "control": "-m workers.control",
+    "flower": "-m celery -A workers.celery flower",
+}
 
 
 @pytest.fixture
@@ -37,15 +42,12 @@ def complete(state: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def role(process: psutil.Process) -> str | None:
-    """Which of the platform's processes it is; three of them become another program."""
+    """Which of the platform's processes it is: each has become the program it runs."""
     try:
-        words = process.cmdline()
+        words = " ".join(process.cmdline())
     except psutil.Error:
         return None
-    if "workers.control" in words:
-        return "control"
-    known = {"app.cli", "workers.celery"} & set(words)
-    return next((word for word in words if known and word in PROCESSES), None)
+    return next((role for role, program in PROGRAMS.items() if program in words), None)
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -81,7 +83,7 @@ def test_once_shows_the_main_job_and_leaves_no_process(state: Path) -> None:
 
 
 async def test_a_stack_is_single_heals_itself_ends_at_once_and_survives_a_kill(state: Path) -> None:
-    log = (state.with_suffix(".log")).open("w")
+    log = (state / "up.log").open("w")
     first = subprocess.Popen(up(state), cwd=ROOT, stdout=log, stderr=log)
     try:
         said = await running(state)
@@ -97,7 +99,7 @@ async def test_a_stack_is_single_heals_itself_ends_at_once_and_survives_a_kill(s
 
         async def healed() -> bool:
             roles = {role(each) for each in family(first.pid) if each.pid != worker.pid}
-            return roles >= PROCESSES
+            return roles >= PROGRAMS.keys()
 
         await until(healed, seconds=60, what="another worker")
 

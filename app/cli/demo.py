@@ -26,6 +26,7 @@ from app.core.errors import TowpathError, Unavailable
 from app.core.ids import TenantId
 from app.tenants import directory, keys
 from app.usage import pricing
+from app.workflows import versions
 
 CORPUS: Final = Path(__file__).parents[2] / "docs"
 FOLDERS: Final = ("handbook", "guide")
@@ -144,6 +145,9 @@ async def _tenant(db: Database, kept: Path) -> tuple[TenantId, str]:
             tenant = await tenancy.create(
                 session, SLUG, "Demonstration", limit_nanousd=LIMIT_NANOUSD, actor=OPERATOR
             )
+        await versions.push_shipped(
+            session, tenant
+        )  # newer ones, where an older Towpath made the tenant
         known = _read(kept)
         if known is not None:
             return tenant, known

@@ -89,13 +89,12 @@ def parse(data: bytes, declared: str) -> Parsed:
 def _decode(data: bytes, declared: str, *, html: bool) -> str:
     name, body = _encoding(data, declared, html=html)
     try:
-        text = codecs.decode(body, name)
+        text = body.decode(name)
+        text.encode()  # some codecs give lone surrogates, which are no characters
     except LookupError:
-        raise DocumentUnreadable(f"unknown encoding {name}", reason="encoding") from None
-    except (UnicodeError, TypeError):
+        raise DocumentUnreadable(f"{name} is no encoding of text", reason="encoding") from None
+    except UnicodeError:
         raise DocumentUnreadable(f"the bytes are not {name}", reason="encoding") from None
-    if not isinstance(text, str):  # `charset=hex` names a codec that gives bytes
-        raise DocumentUnreadable(f"{name} is no encoding of text", reason="encoding")
     if "\0" in text:
         raise DocumentUnreadable("the text holds a NUL character", reason="nul")
     return text.replace("\r\n", "\n").replace("\r", "\n")

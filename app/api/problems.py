@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from app.api import strict
 from app.api.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
@@ -56,6 +57,8 @@ STATUS: Final = {
     "file_lost": 500,
     "hold_unknown": 500,
     "not_leading": 500,
+    "prompt_refused": 500,
+    "prompt_unknown": 500,
     "provider_failed": 500,
     "secret_unreadable": 500,
     "step_failed": 500,
@@ -170,16 +173,19 @@ def _holds(here: Any, part: int | str) -> bool:
 async def unserved(request: Request, error: Exception) -> Response:
     """What the framework refused by itself: no such path, no such method, an unreadable request."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
-    return respond(_translated(error), request.state.request_id)
+    return respond(_translated(request, error), request.state.request_id)
 
 
-def _translated(error: HTTPException) -> TowpathError:
+def _translated(request: Request, error: HTTPException) -> TowpathError:
     match error.status_code:
         case 404:
             return NotFound("No such path.")
         case 405:
-            allowed = (error.headers or {}).get("Allow", "")
-            return MethodNotAllowed(allowed=sorted(filter(None, allowed.split(", "))))
+            # The framework names the methods of the first route of this path, not of all.
+            known = [one for one in request.app.routes if isinstance(one, Route)]
+            here = [one for one in known if one.matches(request.scope)[0] is not Match.NONE]
+            allowed = {method for one in here for method in one.methods or ()}
+            return MethodNotAllowed(allowed=sorted(allowed))
         case 415:
             return UnsupportedMediaType()
         case _:

@@ -16,6 +16,7 @@ from app.bootstrap.settings import Settings
 from app.core.db import Database
 from app.core.ids import TenantId
 from app.tenants import keys
+from app.usage import pricing
 from app.workflows import versions
 from tests.api.client import NOOP, Client
 from tests.arrange import make_tenant
@@ -75,3 +76,13 @@ def _started(server: uvicorn.Server) -> Callable[[], Awaitable[bool]]:
         return server.started
 
     return started
+
+
+@pytest.fixture
+async def ingesting(secret: str, stranger: Client, db: Database, admin: psycopg.Connection) -> None:
+    """Every tenant has the shipped workflows, so that documents can be uploaded."""
+    tenants = [row[0] for row in admin.execute("SELECT id FROM tenant").fetchall()]
+    async with db.transaction() as session:
+        await pricing.seed(session)
+        for tenant in tenants:
+            await versions.push_shipped(session, tenant)

@@ -40,6 +40,9 @@ moved AS (
        SET state = fenced.new_state, current_attempt = NULL, event_seq = j.event_seq + 1,
            output = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.output END,
            error = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.error END,
+           -- steps that were not wanted count as done: nothing is left
+           progress = CASE WHEN fenced.new_state = 'succeeded'
+                           THEN jsonb_set(j.progress, '{done}', j.progress->'total') ELSE j.progress END,
            waiting_for = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.waiting_for END,
            wake_at = CASE WHEN fenced.cancelled THEN NULL ELSE app_now() + fenced.wake_in END,
            need_nanousd = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.need_nanousd END,

@@ -16,6 +16,9 @@ class Route(BaseModel, frozen=True, extra="forbid"):
     headers: dict[str, SecretStr] = {}  # sent with every call, for gateways that want their own
     query: dict[str, SecretStr] = {}
     context_tokens: PositiveInt = 128_000  # prompt and answer together
+    max_calls: PositiveInt = (
+        1_000  # at once from one process; more wait, with nothing held for them
+    )
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
     @property
@@ -44,8 +47,9 @@ class LlmConfig(BaseModel, frozen=True, extra="forbid"):
     base_url: str | None = None  # None: the embedded server's, which the composition root knows
     api_key: SecretStr | None = None
     context_tokens: PositiveInt = 2048  # of one slot of the embedded server
+    max_calls: PositiveInt = 1_000  # where the embedded server answers, a few times its slots
     routes: tuple[Route, ...] = ()
-    connect_timeout: timedelta = timedelta(seconds=5)
+    connect_timeout: timedelta = timedelta(seconds=10)  # a burst of 1,000 connects takes 2 s
     total_timeout: timedelta = timedelta(seconds=120)  # a long answer of the small model takes 20 s
     retries: int = 2  # more would hold a slot; the job itself is retried later
     patience: timedelta = timedelta(seconds=2)  # a longer wait parks the job
@@ -61,6 +65,6 @@ class LlmConfig(BaseModel, frozen=True, extra="forbid"):
             return self.routes
         first = Route(
             provider=self.provider, model=self.model, base_url=base_url, api_key=self.api_key,
-            context_tokens=self.context_tokens,
+            context_tokens=self.context_tokens, max_calls=self.max_calls,
         )  # fmt: skip
         return (first, *self.routes)

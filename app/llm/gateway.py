@@ -128,9 +128,6 @@ async def complete(gateway: Gateway, place: Place, ask: Ask) -> Reply:
     """
     if ask.max_tokens < 1:
         raise Invalid.at("/max_tokens", "At least 1.")
-    present = await look(gateway)
-    if present.off:
-        raise Disabled("Model calls are switched off.", switch=SWITCH)
     if not gateway.ladder:
         raise UnpricedModel("No model is configured.")
     first = min(max(ask.rung, 0), len(gateway.ladder) - 1)
@@ -140,20 +137,15 @@ async def complete(gateway: Gateway, place: Place, ask: Ask) -> Reply:
         if rung.route.context_tokens <= window:
             continue
         try:
-            return await _buy(gateway, place, ask, rung, present)
+            return await _buy(gateway, place, ask, rung)
         except ContextTooLong as error:
             refused, window = error, rung.route.context_tokens
     assert refused is not None  # noqa: S101 - the ladder has a rung, and it refused
     raise refused
 
 
-async def _buy(gateway: Gateway, place: Place, ask: Ask, rung: Provider, present: Present) -> Reply:
+async def _buy(gateway: Gateway, place: Place, ask: Ask, rung: Provider) -> Reply:
     route = rung.route
-    price = present.prices.get((route.provider, route.model))
-    if price is None:
-        raise UnpricedModel(
-            f"{route.name} has no price.", provider=route.provider, model=route.model
-        )
     max_tokens = await _room(route, ask)
     request = Request(
         messages=[{"role": one.role, "content": one.content} for one in ask.messages],
@@ -163,15 +155,9 @@ async def _buy(gateway: Gateway, place: Place, ask: Ask, rung: Provider, present
     calls = 0
     while True:
         calls += 1
-        hold = HoldId(ids.new())
-        outcome = await ledger.reserve(
-            gateway.ledger, place, provider=route.provider, model=route.model, price=price,
-            input_bound_tokens=counting.bound(ask.messages), max_output_tokens=max_tokens, hold=hold,
-        )  # fmt: skip
-        if isinstance(outcome, Recorded):
-            return _recorded(outcome.reply, calls - 1)
         try:
-            return await _call(gateway, rung, ask, request, price, hold, calls)
+            async with rung.slots:  # first, so that no money is held by who waits
+                return await _try(gateway, place, ask, rung, request, calls)
         except ProviderFailed as failure:
             wait = _wait(gateway, failure, calls)
             _log.warning(
@@ -181,6 +167,40 @@ async def _buy(gateway: Gateway, place: Place, ask: Ask, rung: Provider, present
             if wait is None:
                 raise
             await asyncio.sleep(wait)
+
+
+async def _try(
+    gateway: Gateway,
+    place: Place,
+    ask: Ask,
+    rung: Provider,
+    request: Request,
+    calls: int,
+) -> Reply:
+    """One provider call under a hold of its own; none where this place bought its reply before."""
+    price = await _allowed(gateway, rung.route)
+    hold = HoldId(ids.new())
+    outcome = await ledger.reserve(
+        gateway.ledger, place, provider=price.provider, model=price.model, price=price,
+        input_bound_tokens=counting.bound(ask.messages), max_output_tokens=request.max_tokens,
+        hold=hold,
+    )  # fmt: skip
+    if isinstance(outcome, Recorded):
+        return _recorded(outcome.reply, calls - 1)
+    return await _call(gateway, rung, ask, request, price, hold, calls)
+
+
+async def _allowed(gateway: Gateway, route: Route) -> Price:
+    """The route's price, where calls are on. Asked before each call, since one may have waited long."""
+    present = await look(gateway)
+    if present.off:
+        raise Disabled("Model calls are switched off.", switch=SWITCH)
+    price = present.prices.get((route.provider, route.model))
+    if price is None:
+        raise UnpricedModel(
+            f"{route.name} has no price.", provider=route.provider, model=route.model
+        )
+    return price
 
 
 async def _call(

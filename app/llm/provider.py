@@ -49,10 +49,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One route and its client."""
+    """One route, its client, and the calls it takes at once."""
 
     route: Route
     client: AsyncOpenAI
+    slots: asyncio.Semaphore
 
 
 class _Client(AsyncOpenAI):
@@ -89,7 +90,7 @@ def open_provider(route: Route, config: LlmConfig) -> Provider:
         http_client=transport,
     )
     client.organization = client.project = None  # else read from the environment, for every server
-    return Provider(route, client)
+    return Provider(route, client, asyncio.Semaphore(route.max_calls))
 
 
 async def complete(provider: Provider, request: Request) -> Completion:

@@ -436,6 +436,22 @@ async def test_many_calls_at_once_keep_the_books(
     scene.balanced(admin)
 
 
+async def test_a_route_takes_no_more_calls_at_once_than_it_may(
+    gate: Gateway, fake: Provider, admin: psycopg.Connection, tenant: TenantId, db: Database
+) -> None:
+    narrow = gateway.open_gateway(gate.config.model_copy(update={"max_calls": 2}), gate.ledger, db)
+    fake.otherwise = Answer(held=True)
+    places = [scene.begin(admin, tenant) for _ in range(6)]
+    calls = [asyncio.create_task(gateway.complete(narrow, place, ASK)) for place in places]
+    await until(lambda: _asked(fake, 2))
+    assert scene.account(admin, tenant) == (0, 2 * HELD)  # who waits holds nothing
+    fake.otherwise = Answer()
+    fake.released.set()
+    await asyncio.gather(*calls)
+    await gateway.close(narrow)
+    assert (len(fake.asked), fake.most_open) == (6, 2)
+
+
 async def _asked(fake: Provider, count: int) -> bool:
     return len(fake.asked) >= count
 

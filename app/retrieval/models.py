@@ -49,7 +49,8 @@ class Document(Base):
         ForeignKeyConstraint(["tenant", "job"], ["job.tenant", "job.id"]),
         CheckConstraint("state IN ('pending', 'ready', 'failed')", name="state_known"),
         CheckConstraint(
-            "state <> 'ready' OR (chunks > 0 AND served = revision)", name="ready_is_served"
+            "state <> 'ready' OR (chunks > 0 AND served IS NOT DISTINCT FROM revision)",
+            name="ready_is_served",
         ),
         CheckConstraint("(error IS NOT NULL) = (state = 'failed')", name="fails_with_a_reason"),
         Index("document_of_file", "file"),

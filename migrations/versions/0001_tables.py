@@ -623,7 +623,7 @@ def upgrade() -> None:
             "(error IS NOT NULL) = (state = 'failed')", name=op.f("document_fails_with_a_reason")
         ),
         sa.CheckConstraint(
-            "state <> 'ready' OR (chunks > 0 AND served = revision)",
+            "state <> 'ready' OR (chunks > 0 AND served IS NOT DISTINCT FROM revision)",
             name=op.f("document_ready_is_served"),
         ),
         sa.CheckConstraint(

@@ -3,7 +3,8 @@
 -- Gives   k rows at most, best first: reciprocal rank fusion (60 + rank) of two rankings, each to
 --         its `depth`; cosine; coverage, the share of the question's words in the passage (0 to 1),
 --         each word weighed by how rare it is here (BM25's idf; one that is nowhere weighs most);
---         matched, the weight of those words in units of a word that is nowhere
+--         matched, the weight of those words in units of a word that is nowhere. A collection counts
+--         as 100 chunks at least: in a handful, no word can be rare
 -- Reads   chunk by chunk_of_collection and chunk_words, document by document_pkey; locks nothing
 -- Exact   every vector of the collection is compared: an index shared by tenants missed passages
 --         that this finds (docs/blueprint.md, "Search")
@@ -12,6 +13,8 @@ WITH served AS MATERIALIZED (
     FROM chunk
     JOIN document ON document.id = chunk.document AND document.served = chunk.revision
     WHERE chunk.tenant = :tenant AND chunk.collection = :collection
+), size AS (
+    SELECT greatest(count(*), 100) AS chunks FROM served
 ), asked AS MATERIALIZED (
     SELECT lexeme,
            CAST('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''' AS tsquery) AS word
@@ -23,8 +26,7 @@ WITH served AS MATERIALIZED (
     JOIN served ON served.id = chunk.id
 ), weight AS MATERIALIZED (
     SELECT asked.lexeme, ln(1 + (size.chunks - count(hit.id) + 0.5) / (count(hit.id) + 0.5)) AS idf
-    FROM (SELECT count(*) AS chunks FROM served) AS size
-    CROSS JOIN asked LEFT JOIN hit ON hit.lexeme = asked.lexeme
+    FROM size CROSS JOIN asked LEFT JOIN hit ON hit.lexeme = asked.lexeme
     GROUP BY asked.lexeme, size.chunks
 ), covered AS MATERIALIZED (
     SELECT hit.id, sum(weight.idf) AS score FROM hit JOIN weight USING (lexeme) GROUP BY hit.id
@@ -43,7 +45,7 @@ SELECT chunk.id, chunk.document, document.name, document.title, chunk.section, c
        CAST(fused.score AS float8) AS score,
        CAST(coalesce(1 - nullif(served.distance, 'NaN'), 0) AS float8) AS cosine,
        CAST(coalesce(covered.score / (SELECT sum(idf) FROM weight), 0) AS float8) AS coverage,
-       CAST(coalesce(covered.score / (SELECT ln(2 * count(*) + 2) FROM served), 0) AS float8) AS matched
+       CAST(coalesce(covered.score / (SELECT ln(2 * chunks + 2) FROM size), 0) AS float8) AS matched
 FROM fused
 JOIN served ON served.id = fused.id
 JOIN chunk ON chunk.id = fused.id

@@ -41,13 +41,16 @@ def complete(state: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+def words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def role(process: psutil.Process) -> str | None:
     """Which of the platform's processes it is: each has become the program it runs."""
-    try:
-        words = " ".join(process.cmdline())
-    except psutil.Error:
-        return None
-    return next((role for role, program in PROGRAMS.items() if program in words), None)
+    return next((role for role, program in PROGRAMS.items() if program in words(process)), None)
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -68,21 +71,9 @@ async def running(state: Path) -> dict[str, Any]:
     return await until(ready, seconds=120, what="up is ready")
 
 
-def test_once_shows_the_main_job_and_leaves_no_process(state: Path) -> None:
-    done = complete(state, "--once", "--json")
-    assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout.splitlines()[-1])
-    assert shown["job"]["status"] == "succeeded"
-    assert shown["answer"]
-    assert shown["citations"]
-    assert shown["webhook"]["verified"] is True
-    assert shown["audit"]["verified"] is True
-    assert shown["memory"]["peak_pss_mb"] < 1_200
-    left = [each for each in psutil.process_iter(["cmdline"]) if str(state) in str(each.info)]
-    assert left == []
-
-
-async def test_a_stack_is_single_heals_itself_ends_at_once_and_survives_a_kill(state: Path) -> None:
+async def test_up_is_single_heals_itself_ends_whole_survives_a_kill_and_shows_the_job(
+    state: Path,
+) -> None:
     log = (state / "up.log").open("w")
     first = subprocess.Popen(up(state), cwd=ROOT, stdout=log, stderr=log)
     try:
@@ -115,8 +106,16 @@ async def test_a_stack_is_single_heals_itself_ends_at_once_and_survives_a_kill(s
             os.kill(each.pid, signal.SIGKILL)
         again.wait()
 
-        last = complete(state, "--once")
+        last = complete(state, "--once", "--json")
         assert last.returncode == 0, last.stderr
+        shown = json.loads(last.stdout.splitlines()[-1])
+        assert shown["job"]["status"] == "succeeded"
+        assert shown["answer"]
+        assert shown["citations"]
+        assert shown["webhook"]["verified"] is True
+        assert shown["audit"]["verified"] is True
+        assert shown["memory"]["peak_pss_mb"] < 1_200
+        assert [each for each in psutil.process_iter() if str(state) in words(each)] == []
     finally:
         log.close()
         if first.poll() is None:

@@ -40,6 +40,28 @@ EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
+_ID: Final = "job_01kb1c2v3e4m5n6p7q8r9s0t1v"
+_NOTHING_USED: Final[dict[str, Any]] = {
+    "input_tokens": 0, "output_tokens": 0, "cached_tokens": 0, "reasoning_tokens": 0,
+    "model_calls": 0, "tool_calls": 0, "cost": "0",
+}  # fmt: skip
+JOB_EXAMPLE: Final[dict[str, Any]] = EXAMPLE | {
+    "id": _ID, "object": "job", "workflow_version": 1, "status": "queued", "waiting_for": None,
+    "priority": 4, "output": None, "error": None, "attempts": 0, "run": 1, "progress": None,
+    "usage": _NOTHING_USED, "max_attempts": 3, "end_user": None, "session": None,
+    "created_at": "2026-11-25T06:00:00.000000Z", "run_at": None, "started_at": None,
+    "finished_at": None, "deadline_at": None, "cancel_requested_at": None, "queue_position": 1,
+    "provenance": {
+        "workflow_version": 1, "prompts": [], "models": [], "routes": [], "corpus": {}, "cache": {},
+        "release": "stable",
+    },
+    "links": {
+        name: f"/v1/jobs/{_ID}" + ("" if name == "self" else f"/{name}")
+        for name in ("self", "events", "steps", "receipt", "cancel", "retry")
+    },
+}  # fmt: skip
+
+
 class NewJob(BaseModel):
     """A job to admit. Unknown fields are refused."""
 
@@ -166,6 +188,8 @@ class LinksBody(BaseModel):
 
 class JobBody(BaseModel):
     """A job."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [JOB_EXAMPLE]})
 
     id: str
     object: Literal["job"] = "job"

@@ -1,8 +1,8 @@
 """Details of a job on the wire: its events, its steps, its calls and the lines they were charged by."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app.api.bodies import JobErrorBody, UsageBody
 from app.api.wire import Moment, Money
@@ -20,9 +20,45 @@ HoldState = Annotated[
 ]
 LineKind = Annotated[str, WithJsonSchema({"type": "string", "enum": ["charge", "correction"]})]
 
+_JOB: Final = "job_01kb1c2v3e4m5n6p7q8r9s0t1v"
+_ATTEMPT: Final = "att_01kb1c2v3e4m5n6p7q8r9s0t1v"
+_CALL_ID: Final = "call_01kb1c2v3e4m5n6p7q8r9s0t1v"
+_BEGAN: Final = "2026-11-25T06:00:00.000000Z"
+_ENDED: Final = "2026-11-25T06:00:01.250000Z"
+_USED: Final[dict[str, Any]] = {
+    "input_tokens": 206, "output_tokens": 15, "cached_tokens": 0, "reasoning_tokens": 0,
+    "model_calls": 1, "tool_calls": 0, "cost": "0.0000237",
+}  # fmt: skip
+_EVENT: Final[dict[str, Any]] = {
+    "seq": 3, "object": "job.event", "job": _JOB, "type": "step.succeeded", "at": _ENDED,
+    "attempt": _ATTEMPT, "data": {"step": "draft", "item": 0, "kind": "model"},
+}  # fmt: skip
+_STEP: Final[dict[str, Any]] = {
+    "id": "stp_01kb1c2v3e4m5n6p7q8r9s0t1v", "object": "step", "name": "draft", "item": 0,
+    "kind": "model", "state": "succeeded", "attempt": _ATTEMPT, "started_at": _BEGAN,
+    "finished_at": _ENDED, "seconds": 1.25, "prompt": "draft@1", "model": "local/smollm2-135m",
+    "route": "local", "usage": _USED, "cache": "miss",
+    "result": {"text": "Backups are encrypted with AES-256."}, "error": None,
+}  # fmt: skip
+_CALL: Final[dict[str, Any]] = {
+    "id": _CALL_ID, "step": "draft", "attempt": _ATTEMPT, "provider": "local",
+    "model": "smollm2-135m", "state": "settled", "held": "0.0000812", "cost": "0.0000237",
+    "unconfirmed": False, "overrun": False, "made_at": _BEGAN, "closed_at": _ENDED,
+}  # fmt: skip
+_LINE: Final[dict[str, Any]] = {
+    "id": "use_01kb1c2v3e4m5n6p7q8r9s0t1v", "object": "usage.line", "kind": "charge", "call": _CALL_ID,
+    "job": _JOB, "step": "draft", "at": _BEGAN, "workflow": "answer", "workflow_version": 1,
+    "lane": "interactive", "key": None, "end_user": None, "tags": ["support"], "provider": "local",
+    "model": "smollm2-135m", "input_tokens": 206, "cached_tokens": 0, "output_tokens": 15,
+    "reasoning_tokens": 0, "estimated": False, "unconfirmed": False, "cost": "0.0000237",
+    "latency_ms": 1180,
+}  # fmt: skip
+
 
 class EventBody(BaseModel):
     """What happened to a job. `seq` starts at 1 and has no gaps."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EVENT]})
 
     seq: int
     object: Literal["job.event"] = "job.event"
@@ -43,6 +79,8 @@ class EventBody(BaseModel):
 
 class StepBody(BaseModel):
     """One try of a step. `item` counts the items of a map."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_STEP]})
 
     id: str
     object: Literal["step"] = "step"
@@ -85,6 +123,8 @@ class StepBody(BaseModel):
 class CallBody(BaseModel):
     """One model call: the money set aside for it, and how that ended."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_CALL]})
+
     id: str
     step: str
     attempt: str
@@ -113,6 +153,8 @@ class CallBody(BaseModel):
 
 class LineBody(BaseModel):
     """A usage line: one metered fact. A correction is a line of its own for the same call."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LINE]})
 
     id: str
     object: Literal["usage.line"] = "usage.line"
@@ -156,6 +198,21 @@ class LineBody(BaseModel):
 
 class ReceiptBody(BaseModel):
     """What a job was charged: every call, every line, and their sum."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job.receipt",
+                    "job": _JOB,
+                    "calls": [_CALL],
+                    "lines": [_LINE],
+                    "usage": _USED,
+                    "held": "0",
+                }
+            ]
+        }
+    )
 
     object: Literal["job.receipt"] = "job.receipt"
     job: str

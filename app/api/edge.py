@@ -3,6 +3,8 @@
 Not BaseHTTPMiddleware: it costs a task and a queue a request, and cancels a handler whose client has gone.
 """
 
+import asyncio
+import contextlib
 import time
 from typing import Any, Final
 
@@ -18,6 +20,9 @@ from app.core.errors import TowpathError
 
 _LOG: Final = structlog.get_logger(__name__)
 _ALWAYS: Final = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"private, no-cache")]
+_TOO_LARGE: Final = 413
+_LINGER_SECONDS: Final = 3.0
+_LINGER_BYTES: Final = 32 * 1024 * 1024
 _GONE: Final = 499  # for the counts alone: nobody is there to read it
 
 
@@ -48,6 +53,12 @@ class Edge:
                 message["headers"] = [
                     *message["headers"], *_ALWAYS, (b"x-request-id", request_id.encode())
                 ]  # fmt: skip
+            elif status == _TOO_LARGE and not message.get("more_body", False):
+                # The answer is whole, but the connection is closed only when the client has fallen
+                # silent: closed on a client that still sends, it would be reset, and the answer lost.
+                await send(message | {"more_body": True})
+                await _let_out(receive)
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
@@ -64,6 +75,18 @@ class Edge:
             self._metrics.served(
                 _route(scope), scope["method"], status, time.perf_counter() - started
             )
+
+
+async def _let_out(receive: Receive) -> None:
+    """Take the rest of a body and throw it away, within bounds."""
+    taken = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while taken < _LINGER_BYTES:
+                message = await receive()
+                taken += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:

@@ -4,11 +4,11 @@ import hashlib
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
 from app.api import asking, problems, wire
 from app.api.asking import IdempotencyKey
-from app.api.bodies import EXAMPLE, JobBody, Lane, NewJob, Status
+from app.api.bodies import EXAMPLE, JOB_EXAMPLE, JobBody, Lane, NewJob, Status
 from app.api.details import ReceiptBody, StepBody
 from app.api.openapi import raises
 from app.api.routing import JobsRead, JobsWrite, OnPlatform, Route
@@ -49,12 +49,8 @@ class BulkBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"jobs": [EXAMPLE]}]})
 
-    # Looked at one by one: a bad item must not refuse its neighbours.
-    jobs: list[Any] = Field(
-        min_length=1,
-        max_length=MAX_BULK,
-        json_schema_extra={"items": {"$ref": "#/components/schemas/BulkItem"}},
-    )
+    # Looked at one by one: a bad item must not refuse its neighbours. What is here is still plain JSON.
+    jobs: list[SkipValidation[BulkItem]] = Field(min_length=1, max_length=MAX_BULK)
 
 
 class BulkOutcome(BaseModel):
@@ -68,6 +64,19 @@ class BulkOutcome(BaseModel):
 
 class BulkAnswer(BaseModel):
     """What became of each item, in the order of the request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "list",
+                    "data": [
+                        {"status": 202, "replayed": False, "job": JOB_EXAMPLE, "problem": None}
+                    ],
+                }
+            ]
+        }
+    )
 
     object: str = "list"
     data: list[BulkOutcome]
@@ -116,7 +125,8 @@ async def admit_jobs(
     Idempotency-Key covers the bulk as it was sent; an item may have an `idempotency_key` of its own.
     """
     trace = asking.traceparent(request)
-    read = [_item(body.jobs, place) for place in range(len(body.jobs))]
+    sent: list[Any] = list(body.jobs)
+    read = [_item(sent, place) for place in range(len(sent))]
     fit = [
         (item.spec(trace), item.idempotency_key or _derived(key, place))
         for place, item in enumerate(read)
@@ -193,7 +203,11 @@ async def list_jobs(
     return answer(Listed[JobBody](data=jobs, next_cursor=page.next_cursor))
 
 
-@router.get("/v1/jobs/{id}", response_model=JobBody, responses=raises("not_found"))
+@router.get(
+    "/v1/jobs/{id}",
+    response_model=JobBody,
+    responses={304: {"description": "It has not changed."}, **raises("not_found")},
+)
 async def get_job(
     id_: PathId,
     caller: JobsRead,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from app.api import problems
 from app.api.asking import idempotency_key
@@ -93,6 +94,11 @@ def document(app: FastAPI) -> dict[str, Any]:
     for route in routes(app):
         for method in route.methods or ():
             _complete(route, made["paths"][route.path_format][method.lower()])
+    for name, examples in _examples(app):
+        if name in schemas:
+            schemas[name]["examples"] = examples
+    for schema in schemas.values():
+        _exemplify_list(schema, schemas)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return made
@@ -132,6 +138,26 @@ def _complete(route: Route, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
             parameter["example"] = _path_example(route.path_format, parameter["name"])
+
+
+def _examples(app: FastAPI) -> Iterator[tuple[str, list[Any]]]:
+    """The examples of all models by name. FastAPI leaves the nulls out of its own copies."""
+    for route in routes(app):
+        taken = [one.field_info.annotation for one in route.dependant.body_params]
+        for model in (route.response_model, *taken):
+            if isinstance(model, type) and issubclass(model, BaseModel):
+                whole = model.model_json_schema(mode="serialization")
+                for name, schema in {model.__name__: whole, **whole.get("$defs", {})}.items():
+                    if "examples" in schema:
+                        yield name, schema["examples"]
+
+
+def _exemplify_list(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """A page shows one of what it lists."""
+    item = schema.get("properties", {}).get("data", {}).get("items", {}).get("$ref", "")
+    shown = schemas.get(item.rpartition("/")[2], {}).get("examples")
+    if "next_cursor" in schema.get("properties", {}) and shown:
+        schema["examples"] = [{"data": [shown[0]], "next_cursor": None}]
 
 
 def _path_example(path: str, name: str) -> Any:

@@ -140,7 +140,10 @@ async def get_version(
     "/v1/workflows/{name}/versions",
     status_code=201,
     response_model=VersionBody,
-    responses=raises("idempotency_key_reused", "idempotency_key_missing"),
+    responses={
+        200: {"model": VersionBody, "description": "The released version is this very definition."},
+        **raises("idempotency_key_reused", "idempotency_key_missing"),
+    },
 )
 async def push_version(
     name: Name,

@@ -68,27 +68,24 @@ async def upload(
 async def _enter(
     desk: Desk, store: Store, asker: Asker, collection: CollectionId, sent: Upload, key: str | None
 ) -> tuple[DocumentFacts, bool]:
-    while True:
-        async with desk.db.transaction() as session:
-            there = await documents.named(session, asker.tenant, collection, sent.name)
-            document = there or DocumentId(ids.new())
-            if key is not None:
-                intent = _fingerprint(collection, sent)
-                claim = await records.claim(session, asker.tenant, ROUTE, key, intent, document)
-                if claim.replayed:
-                    found = await documents.get(session, asker.tenant, DocumentId(claim.object))
-                    return found, True
-            file = await storing.put(
-                session, store, asker.tenant, sent.data, sent.media_type, "document"
-            )
-            facts = await documents.put(
-                session, asker.tenant, collection, document,
-                name=sent.name, media_type=sent.media_type, file=file, title=sent.title,
-            )  # fmt: skip
-            if facts.id == document:
-                return facts, False
-            # Another upload made the name meanwhile: the key must not stand for an id that isn't there.
-            await session.rollback()
+    document = DocumentId(ids.new())
+    async with desk.db.transaction() as session:
+        if key is not None:
+            intent = _fingerprint(collection, sent)
+            claim = await records.claim(session, asker.tenant, ROUTE, key, intent, document)
+            if claim.replayed:
+                found = await documents.get(session, asker.tenant, DocumentId(claim.object))
+                return found, True
+        file = await storing.put(
+            session, store, asker.tenant, sent.data, sent.media_type, "document"
+        )
+        facts = await documents.put(
+            session, asker.tenant, collection, document,
+            name=sent.name, media_type=sent.media_type, file=file, title=sent.title,
+        )  # fmt: skip
+        if key is not None and facts.id != document:  # a revision of one that was there
+            await records.point(session, asker.tenant, ROUTE, key, facts.id)
+        return facts, False
 
 
 def _fingerprint(collection: CollectionId, sent: Upload) -> bytes:

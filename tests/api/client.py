@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.api.contract import Contract
+
 NOOP: dict[str, Any] = {
     "name": "noop",
     "input": {"type": "object"},
@@ -30,9 +32,10 @@ class Reply:
 class Client:
     """One key at one address. `key=None` in a call leaves the credential out."""
 
-    def __init__(self, url: str, secret: str | None) -> None:
+    def __init__(self, url: str, secret: str | None, contract: Contract | None = None) -> None:
         self.url = url
         self.secret = secret
+        self.contract = contract
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -59,7 +62,11 @@ class Client:
             method, self.url + path, data=data, headers=sent | dict(headers or {})
         )
         async with request as answered:
-            return Reply(answered.status, answered.headers, await answered.read())
+            reply = Reply(answered.status, answered.headers, await answered.read())
+        if self.contract is not None:
+            kind = reply.headers.get("Content-Type", "")
+            self.contract.check(method, path, reply.status, kind, reply.body)
+        return reply
 
     async def get(self, path: str, **headers: str) -> Reply:
         return await self.send("GET", path, headers=_named(headers))

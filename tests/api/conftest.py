@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import uvicorn
 
-from app.api import application
+from app.api import application, openapi
 from app.audit.trail import Actor
 from app.bootstrap import platform
 from app.bootstrap.settings import Settings
@@ -19,6 +19,7 @@ from app.tenants import keys
 from app.usage import pricing
 from app.workflows import versions
 from tests.api.client import NOOP, Client
+from tests.api.contract import Contract
 from tests.arrange import make_tenant
 from tests.waiting import until
 
@@ -54,20 +55,33 @@ async def secret(db: Database, tenant: TenantId) -> str:
         return (await keys.issue(session, tenant, "tests", scopes, actor=OPERATOR)).secret
 
 
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    """What the API promises, made once."""
+
+    async def unopened() -> platform.ApiPlatform:
+        raise AssertionError("nothing is served here")
+
+    return Contract(openapi.document(application.build(unopened, body_bytes=1)))
+
+
 @pytest.fixture
-async def api(url: str, secret: str) -> AsyncIterator[Client]:
-    async with Client(url, secret) as client:
+async def api(url: str, secret: str, contract: Contract) -> AsyncIterator[Client]:
+    """A client with every scope of its tenant; each answer is held against the OpenAPI document."""
+    async with Client(url, secret, contract) as client:
         yield client
 
 
 @pytest.fixture
-async def stranger(url: str, db: Database, admin: psycopg.Connection) -> AsyncIterator[Client]:
+async def stranger(
+    url: str, db: Database, admin: psycopg.Connection, contract: Contract
+) -> AsyncIterator[Client]:
     """A client of another tenant."""
     other = make_tenant(admin, "other")
     async with db.transaction() as session:
         await versions.push(session, other, NOOP, actor=OPERATOR)
         issued = await keys.issue(session, other, "tests", keys.SCOPES, actor=OPERATOR)
-    async with Client(url, issued.secret) as client:
+    async with Client(url, issued.secret, contract) as client:
         yield client
 
 

@@ -216,7 +216,7 @@ def _item(
         "fingerprint": records.fingerprint(spec.intent()).hex() if key is not None else None,
         "workflow": spec.workflow, "version": str(pinned.id), "version_number": pinned.number,
         "state": "scheduled" if scheduled else "queued", "lane": spec.lane, "priority": spec.priority,
-        "head_start": f"{desk.config.head_start.total_seconds()} seconds",
+        "head_start": f"{desk.config.head_start.total_seconds():.6f} seconds",
         "input": spec.input, "max_cost_nanousd": spec.max_cost_nanousd, "predicted_nanousd": predicted,
         "max_attempts": spec.max_attempts or desk.config.max_attempts,
         "run_at": spec.run_at and spec.run_at.isoformat(),

@@ -145,7 +145,9 @@ def _end_row(item: End) -> dict[str, Any]:
         "error": ending.error,
         "attempt_error": ending.attempt_error,
         "waiting_for": ending.waiting_for,
-        "wake_in": None if ending.wake_in is None else f"{ending.wake_in.total_seconds()} seconds",
+        "wake_in": None
+        if ending.wake_in is None
+        else f"{ending.wake_in.total_seconds():.6f} seconds",
         "need_nanousd": ending.need_nanousd,
         **{
             name: ending.counters.get(name, 0)

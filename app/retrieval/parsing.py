@@ -33,7 +33,7 @@ _MARKS: Final = (
 _META_WITHIN_BYTES: Final = 1024  # HTML says: the encoding declaration lies within the first 1024
 
 _DROPPED: Final = frozenset(
-    {"head", "script", "style", "template", "noscript", "nav", "svg", "iframe", "object", "select"}
+    {"head", "script", "style", "template", "noscript", "svg", "iframe", "object", "select"}
     | {"-comment"}
 )
 # What DocBook's stylesheets, and so most manuals, call the links around a page.
@@ -254,21 +254,23 @@ def _inline(token: Token, *, marks: bool) -> str:
 
 def _parse_html(text: str) -> Parsed:
     page = _read_html(text)
+    if not page.blocks:  # a page of links alone is read as its links
+        page = _read_html(text, navigation=True)
     return _rooted(page.title, page.blocks)
 
 
-def _read_html(text: str) -> "_HtmlPage":
+def _read_html(text: str, *, navigation: bool = False) -> "_HtmlPage":
     tree = LexborHTMLParser(text)
     title = tree.css_first("title")
     page = _HtmlPage(title=_squeeze(title.text()) if title is not None else "")
     if tree.root is not None:
-        for tag, node in _walk(tree.root):
+        for tag, node in _walk(tree.root, navigation=navigation):
             page.leave(tag) if node is None else page.enter(tag, node)
     page.flush()
     return page
 
 
-def _walk(root: LexborNode) -> Iterator[tuple[str, LexborNode | None]]:
+def _walk(root: LexborNode, *, navigation: bool) -> Iterator[tuple[str, LexborNode | None]]:
     """Every visible node in order as (tag, node), and (tag, None) where an element ends."""
     ahead: list[tuple[str, LexborNode | None]] = [(root.tag or "", root)]
     while ahead:
@@ -279,7 +281,7 @@ def _walk(root: LexborNode) -> Iterator[tuple[str, LexborNode | None]]:
         # A node brings its next sibling and its first child: the stack grows with depth, not width.
         if node.next is not None and len(ahead) > 0:
             ahead.append((node.next.tag or "", node.next))
-        if tag in _DROPPED or _hidden(node):
+        if tag in _DROPPED or _hidden(node) or (not navigation and _leads_around(tag, node)):
             continue
         yield tag, node
         if tag.startswith("-"):
@@ -292,10 +294,14 @@ def _walk(root: LexborNode) -> Iterator[tuple[str, LexborNode | None]]:
 def _hidden(node: LexborNode) -> bool:
     if (node.tag or "-").startswith("-"):
         return False
-    attributes = node.attributes
-    if "hidden" in attributes or attributes.get("aria-hidden") == "true":
+    return "hidden" in node.attributes or node.attributes.get("aria-hidden") == "true"
+
+
+def _leads_around(tag: str, node: LexborNode) -> bool:
+    if tag == "nav":
         return True
-    return not _NAVIGATION.isdisjoint((attributes.get("class") or "").split())
+    classes = "" if tag.startswith("-") else node.attributes.get("class")
+    return not _NAVIGATION.isdisjoint((classes or "").split())
 
 
 @dataclass(slots=True)

@@ -98,7 +98,7 @@ _VALUE_ASKED: Final = re.compile(
     r"(?:\w+\s+)?(?:how (?:many|much|long|often|old|far|fast|soon|quickly|big|large|small|tall|high|deep|heavy)\b"
     r"|(?:at |in )?what (?:is |are |was |were )?(?:the )?(?:\w+ )?(?:number|maximum|minimum|limit|length|size|price"
     r"|cost|rate|temperature|age|duration|amount|percentage|version|date|year|port)\b"
-    r"|(?:in |on |from |to )?which (?:version|number|date|year|port)\b)",
+    r"|when (?:was|were|did)\b|(?:in |on |from |to )?which (?:version|number|date|year|port)\b)",
     re.IGNORECASE,
 )
 _ENDINGS: Final = (

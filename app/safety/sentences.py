@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 # Where a sentence may end: a mark, closing quotes, white space, and what may begin the next.
-_END: Final = re.compile(r"[.!?…][\"'”’)\]]*\s+(?=[\"'“‘(\[<$/-]*\w)")
+_END: Final = re.compile(r"[.!?…][\"'”’)\]]*\s+(?=[\"'“‘(\[<$/`*-]*\w)")
 _LABEL: Final = re.compile(r"\s*(?:[-*•–]|\d{1,3}[.)])\s+")
 _WORD: Final = re.compile(r"([\w&-]+(?:\.[\w&-]+)*)$")
 _CODE_INDENT: Final = "    "

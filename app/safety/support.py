@@ -36,7 +36,8 @@ _ANSWERABLE_BIAS: Final = -3.5
 _BEST: Final = {"cosine": 6.0, "matched": 1.5, "sentence": 4.0, "kin": 4.5, "lead_in": -3.0}
 
 WORDS_FOUND: Final = 0.8  # of a clause's words, in the sentences it rests on
-WORDS_IN_ORDER: Final = 0.55
+WORDS_FROM_TEXT: Final = 0.65  # the rest may be its heading's
+WORDS_IN_ORDER: Final = 0.7
 REPETITION: Final = 0.6  # of a clause's words may not be said before
 LIKENESS: Final = 0.45  # cosine of a clause and the sentences it rests on
 
@@ -54,6 +55,7 @@ _LEANING: Final = re.compile(
     r"(?:it|its|they|their|them|these|those|this|that|such|both|together|then|so|therefore|he|she)\b",
     re.IGNORECASE,
 )
+_HEADING_LINE: Final = re.compile(r"^#{1,6} .*$", re.MULTILINE)
 _DONE: Final = re.compile(r"[.!?…][\"'”’)\]`]*$")
 
 
@@ -221,14 +223,14 @@ def verify(
 
     Gives {supported, score, text, sentences}: `text` is the draft without preamble and without an
     unfinished last sentence; each of `sentences` is {text, supported, score, chunk, quote, reasons}.
-    A sentence rests on one or two neighbouring sentences of one passage. Of each of its clauses
-    nearly all words, in about their order, are there, and no word is new but the question's; every
-    number, identifier and command stands to the letter in the sentence that the clause repeats, a
-    number before the same word and within the same bounds; the clause denies what that one denies
-    and nothing else.
+    A clause rests on one sentence of a passage: nearly all of its words, in about their order, are
+    there, and no word is new but the question's; every number, identifier and command stands there
+    to the letter, a number before the same word and within the same bounds; it denies what that
+    sentence denies and nothing else. Words of two sentences never make a third: "Keep the key safe.
+    Valkey needs no backup." does not say that the key needs none.
     """
     tidy = _tidy(text)
-    grounds = [_Ground(passage) for passage in passages]
+    grounds = [_Ground(passage) for passage in passages if passage["body"].strip()]
     asked = set(_words.content(question))
     judged = [_judge(sentence, grounds, asked, embed) for sentence in sentences.split(tidy)]
     supported = bool(judged) and all(one["supported"] for one in judged)
@@ -261,14 +263,13 @@ class _Part:
 
 
 class _Window:
-    """One or two neighbouring sentences of a passage, which a sentence may rest on."""
+    """A sentence of a passage, with the one before it where it leans on that ("They …")."""
 
-    def __init__(self, text: str, heading: str) -> None:
-        parts = sentences.split(text)
-        self.text = text
-        self.words = _words.content(text)
+    def __init__(self, parts: Sequence[str], heading: str) -> None:
+        self.text = " ".join(parts)
+        self.words = _words.content(self.text)
         self.headed = set(self.words) | set(_words.content(heading))
-        self.decisive = _words.decisive(text)
+        self.decisive = _words.decisive(self.text)
         self.sentences = [_Part(part) for part in parts]
         self.clauses = [_Part(clause) for part in parts for clause in _clauses(part)]
 
@@ -279,38 +280,52 @@ class _Ground:
     def __init__(self, passage: Passage) -> None:
         self.chunk = passage["chunk"]
         parts = sentences.split(passage["body"])
-        pairs = [f"{one} {other}" for one, other in pairwise(parts)]
-        self.windows = [_Window(text, _heading(passage)) for text in parts + pairs]
+        runs: list[tuple[str, ...]] = [(one,) for one in parts]
+        runs += [(one, other) for one, other in pairwise(parts) if _LEANING.match(other)]
+        self.windows = [_Window(run, _heading(passage)) for run in runs]
 
 
 def _judge(sentence: str, grounds: list[_Ground], asked: set[str], embed: Embed) -> dict[str, Any]:
-    """The verdict on one sentence: all of its clauses must rest on the same few words of a passage."""
-    clauses = _clauses(sentence)
-    best: tuple[int, float, int] = (-99, 0.0, 0)
+    """The verdict on one sentence: all of its clauses must rest on one passage."""
     verdict: dict[str, Any] = {
         "text": sentence, "supported": False, "score": 0.0, "chunk": None, "quote": "",
         "reasons": ["no_passage"],
     }  # fmt: skip
     if not _DONE.search(sentence):
         return verdict | {"reasons": ["unfinished"]}
+    if _repeats(_words.content(sentence)):
+        return verdict | {"reasons": ["says_nothing"]}
+    best = (-99, 0.0)
     for ground in grounds:
-        for window in ground.windows:
-            shares, against = zip(
-                *(_rest(clause, window, asked) for clause in clauses), strict=True
-            )
-            reasons = list(dict.fromkeys(reason for one in against for reason in one))
-            rank = (-len(reasons), min(shares), -len(window.text))
-            if rank > best:
-                best = rank
-                verdict |= {
-                    "supported": not reasons, "score": round(min(shares), 4),
-                    "chunk": ground.chunk, "quote": window.text, "reasons": reasons,
-                }  # fmt: skip
+        rests = [_best_rest(clause, ground, asked) for clause in _clauses(sentence)]
+        reasons = list(dict.fromkeys(reason for rest in rests for reason in rest.against))
+        share = min(rest.share for rest in rests)
+        if (-len(reasons), share) > best:
+            best = (-len(reasons), share)
+            quote = " ".join(dict.fromkeys(rest.window.text for rest in rests))
+            verdict |= {
+                "supported": not reasons, "score": round(share, 4), "chunk": ground.chunk,
+                "quote": quote, "reasons": reasons,
+            }  # fmt: skip
     if verdict["supported"]:
         vectors = embed([sentence, verdict["quote"]])
         if float(vectors[0] @ vectors[1]) < LIKENESS:
             verdict |= {"supported": False, "reasons": ["likeness"]}
     return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What a clause rests on: the share of its words there, and what speaks against it."""
+
+    window: _Window
+    share: float
+    against: list[str]
+
+
+def _best_rest(clause: str, ground: _Ground, asked: set[str]) -> _Rest:
+    rests = [_rest(clause, window, asked) for window in ground.windows]
+    return max(rests, key=lambda rest: (-len(rest.against), rest.share, -len(rest.window.text)))
 
 
 def _clauses(sentence: str) -> list[str]:
@@ -324,26 +339,36 @@ def _clauses(sentence: str) -> list[str]:
     return found or [sentence]
 
 
-def _rest(clause: str, window: _Window, asked: set[str]) -> tuple[float, list[str]]:
-    """The share of a clause's words that stand in a window, and what speaks against it."""
+def _rest(clause: str, window: _Window, asked: set[str]) -> _Rest:
     claimed = _words.content(clause)
-    if len(set(claimed)) < max(1, REPETITION * len(claimed)):
-        return 0.0, ["says_nothing"]
+    if _repeats(claimed):
+        return _Rest(window, 0.0, ["says_nothing"])
     share = sum(word in window.headed for word in claimed) / len(claimed)
+    from_text = sum(word in window.words for word in claimed) / len(claimed)
     sentence, part = _nearest(window.sentences, claimed), _nearest(window.clauses, claimed)
-    decisive = _words.decisive(clause)
+    decisive, exact = _words.decisive(clause), set(_words.exact(clause))
     reasons = {
-        "words": share < WORDS_FOUND,
+        "words": share < WORDS_FOUND or from_text < WORDS_FROM_TEXT,
         "invented": bool(set(claimed) - window.headed - asked),
         "order": _in_order(claimed, window.words) < WORDS_IN_ORDER,
-        "exact": bool(set(_words.exact(clause)) - sentence.exact),
+        "exact": bool(exact - (part if _covers(part, claimed, exact) else sentence).exact),
         "command": any(_words.broken(span, clause) for span in sentence.spans),
         "measure": not _measures(clause) <= sentence.measures,
         "decisive": not decisive <= window.decisive,
         "bound": bool(part.bounds - decisive) and _words.counts(clause),
         "negation": _words.negated(clause) != part.negated,
     }
-    return share, [reason for reason, holds in reasons.items() if holds]
+    return _Rest(window, share, [reason for reason, holds in reasons.items() if holds])
+
+
+def _covers(part: _Part, claimed: list[str], exact: set[str]) -> bool:
+    """Does a clause of the source say all but the figures? Then the figures must be its own."""
+    plain = [word for word in claimed if word not in exact]
+    return sum(word in part.words for word in plain) >= WORDS_FOUND * len(plain)
+
+
+def _repeats(claimed: list[str]) -> bool:
+    return len(set(claimed)) < max(1, REPETITION * len(claimed))
 
 
 def _nearest(parts: list[_Part], claimed: list[str]) -> _Part:
@@ -418,7 +443,8 @@ def condense(
     most `words` long, and how many parts were drafted and quoted.
     """
     texts, drafted = [], 0
-    for place, part in enumerate(parts):
+    for place, whole in enumerate(parts):
+        part = _HEADING_LINE.sub("", whole)
         draft = drafts[place] if place < len(drafts) else None
         held = _held(draft, part, embed) if draft else []
         drafted += bool(held)

@@ -44,7 +44,7 @@ async def record(
             "step": str(item.id), "tenant": str(item.tenant), "job": str(item.job),
             "attempt": str(item.attempt), "name": item.name, "item": item.item, "kind": item.kind,
             "state": "succeeded" if item.error is None else "failed", "result": item.result,
-            "error": item.error, "facts": item.facts, "took": f"{item.took.total_seconds()} seconds",
+            "error": item.error, "facts": item.facts, "took": f"{item.took.total_seconds():.6f} seconds",
         }
         for item in items
     ]  # fmt: skip

@@ -8,9 +8,13 @@ import pytest
 
 from app.audit.trail import Actor
 from app.core import clock, ids
+from app.core.ids import StepId
 from app.execution import runner
+from app.execution.runtime import Mark
 from app.jobs import endings, transitions
+from app.jobs.transitions import Note
 from app.workflows import definitions
+from app.workflows.checkpoints import Checkpoint
 from tests.execution.conftest import Shop
 from tests.fakes.provider import Answer, Provider
 from tests.waiting import until
@@ -282,3 +286,28 @@ async def test_an_expression_that_meets_other_data_is_a_final_fault(shop: Shop) 
     await shop.run()
     state, error = shop.state(job, "error")
     assert (state, error["code"], error["retryable"]) == ("failed", "expression_failed", False)
+
+
+async def test_a_step_of_microseconds_is_recorded_with_its_time(shop: Shop) -> None:
+    """A tiny duration once read as 6e-05 and failed its whole group."""
+    item = await claimed(shop)
+    for microseconds in (0, 1, 61, 10**6):
+        took = timedelta(microseconds=microseconds)
+        mark = Mark(
+            Note(item.job, item.attempt, "step.succeeded", {}),
+            Checkpoint(
+                StepId(ids.new()), item.tenant, item.job, item.attempt, f"s{microseconds}", 0, "transform",
+                None, None, {}, took,
+            ),
+        )  # fmt: skip
+        assert await shop.runtime.marks.submit(mark) is not None
+    times = shop.admin.execute("SELECT finished_at - started_at FROM step ORDER BY id").fetchall()
+    assert [row[0] for row in times] == [timedelta(microseconds=n) for n in (0, 1, 61, 10**6)]
+
+
+async def claimed(shop: Shop) -> transitions.Claimed:
+    shop.job(transforming(1))
+    item = await shop.dispatch()
+    found = await shop.runtime.claims.submit((item.job, item.attempt))
+    assert found is not None
+    return found

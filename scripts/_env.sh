@@ -19,5 +19,8 @@ find_python() {
     exit 1
 }
 
+# Every process would compile the project's own modules again.
+unset PYTHONDONTWRITEBYTECODE
+
 find_python
 "$python" "$root/scripts/_setup.py" "$root"

@@ -34,7 +34,7 @@ class Prompt:
     messages: tuple[tuple[str, str], ...]
 
 
-def render(name: str, version: int, **values: Any) -> list[dict[str, str]]:
+def render(name: str, version: int, /, **values: Any) -> list[dict[str, str]]:
     """The messages of a prompt with its values filled in, as {role, content}.
 
     Raises PromptUnknown, and PromptRefused where a value is missing, superfluous or too long. Texts

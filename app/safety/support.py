@@ -37,13 +37,13 @@ _BEST: Final = {"cosine": 6.0, "matched": 1.5, "sentence": 4.0, "kin": 4.5, "lea
 
 WORDS_FOUND: Final = 0.8  # of a clause's words, in the sentences it rests on
 WORDS_FROM_TEXT: Final = 0.65  # the rest may be its heading's
-WORDS_IN_ORDER: Final = 0.7
+WORDS_IN_ORDER: Final = 0.65
 REPETITION: Final = 0.6  # of a clause's words may not be said before
 LIKENESS: Final = 0.45  # cosine of a clause and the sentences it rests on
 
 _CLAUSE: Final = re.compile(
-    r"(?:;|:|,| –| —)\s+(?=(?:and|but|or|so|while|whereas|which|who|because|although|if|when|then)\b)"
-    r"|;\s+|\s+(?=(?:because|whereas|although)\b)|\s+and\s+(?=(?:a|an|the|it|its|they|no|then)\s)",
+    r"(?:;|,| –| —)\s+(?=(?:and|but|or|so|while|whereas|which|who|because|although|if|when|then)\b)"
+    r"|[;:]\s+|\s+(?=(?:because|whereas|although)\b)|\s+and\s+(?=(?:a|an|the|it|its|they|no|then)\s)",
     re.IGNORECASE,
 )
 _OPENING: Final = re.compile(
@@ -72,9 +72,9 @@ class _Look:
 def pick(question: str, passages: Sequence[Passage], embed: Embed) -> dict[str, Any]:
     """The evidence for an answer: the best passage, the sentences that bear on the question, or none.
 
-    Gives {answerable, score, reason, passage, text, best, quote, flagged}. `text` is what a model is
-    shown first, `best` the one sentence that it is shown if that draft did not hold, `quote` what is
-    said if neither did; `flagged` names passages that speak to a model, which are never evidence:
+    Gives {answerable, score, reason, passage, best, text, quote, flagged}. `best` is the sentence a
+    model is shown first, `text` what it is shown if that draft did not hold, `quote` what is said if
+    neither did; `flagged` names passages that speak to a model, which are never evidence:
     [{chunk, reasons}]. `reason` is empty, or says why there is no answer: no_passage, name_unknown,
     too_far, no_value.
     """
@@ -224,7 +224,7 @@ def verify(
     Gives {supported, score, text, sentences}: `text` is the draft without preamble and without an
     unfinished last sentence; each of `sentences` is {text, supported, score, chunk, quote, reasons}.
     A clause rests on one sentence of a passage: nearly all of its words, in about their order, are
-    there, and no word is new but the question's; every number, identifier and command stands there
+    there, and no word is new but the question's (and never the first); every number, identifier and command stands there
     to the letter, a number before the same word and within the same bounds; it denies what that
     sentence denies and nothing else. Words of two sentences never make a third: "Keep the key safe.
     Valkey needs no backup." does not say that the key needs none.
@@ -243,11 +243,10 @@ def _tidy(text: str) -> str:
     bare = " ".join(text.replace("\n", " ").split()).strip('"“” ')
     while (opening := _OPENING.match(bare)) and opening.end():
         bare = bare[opening.end() :]
-    parts = list(dict.fromkeys(sentences.split(bare)))
+    parts = list(dict.fromkeys(sentences.split(bare[:1].upper() + bare[1:])))
     if len(parts) > 1 and not _DONE.search(parts[-1]):
         parts.pop()
-    joined = " ".join(parts)
-    return joined[:1].upper() + joined[1:]
+    return " ".join(parts)
 
 
 class _Part:
@@ -350,7 +349,9 @@ def _rest(clause: str, window: _Window, asked: set[str]) -> _Rest:
     reasons = {
         "words": share < WORDS_FOUND or from_text < WORDS_FROM_TEXT,
         "invented": bool(set(claimed) - window.headed - asked),
-        "order": _in_order(claimed, window.words) < WORDS_IN_ORDER,
+        "subject": claimed[0] not in window.headed,
+        "order": _in_order([word for word in claimed if word in window.words], window.words)
+        < WORDS_IN_ORDER,
         "exact": bool(exact - (part if _covers(part, claimed, exact) else sentence).exact),
         "command": any(_words.broken(span, clause) for span in sentence.spans),
         "measure": not _measures(clause) <= sentence.measures,
@@ -377,6 +378,8 @@ def _nearest(parts: list[_Part], claimed: list[str]) -> _Part:
 
 def _in_order(claimed: list[str], there: list[str]) -> float:
     """The longest common subsequence of two texts' words, as a share of the first."""
+    if not claimed:
+        return 0.0
     row = [0] * (len(there) + 1)
     for word in claimed:
         diagonal = 0
@@ -398,9 +401,10 @@ def _measures(text: str) -> set[tuple[str, str]]:
 
 
 def conclude(evidence: dict[str, Any], checks: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-    """The answer: the first draft whose check holds, else the quote, else a refusal.
+    """The answer: the first draft that holds and is to the point, else the quote, else a refusal.
 
-    `checks` are verdicts of `verify` in the order of the ladder; a rung not tried is None. Gives
+    `checks` are verdicts of `verify` in the order of the ladder; a rung not tried is None. To the
+    point is a draft of which a sentence rests on the evidence's best sentence. Gives
     {answer, outcome, support, citations, flagged}: outcome is drafted, quoted or refused; citations
     are [{document, name, title, section, chunk, quote}].
     """
@@ -410,7 +414,7 @@ def conclude(evidence: dict[str, Any], checks: Sequence[dict[str, Any] | None]) 
     }  # fmt: skip
     if not evidence["answerable"]:
         return answer
-    held = next((check for check in checks if check and check["supported"]), None)
+    held = next((check for check in checks if check and _holds(check, evidence["best"])), None)
     if held is None:
         return answer | {
             "answer": evidence["quote"], "outcome": "quoted", "support": 1.0,
@@ -421,6 +425,14 @@ def conclude(evidence: dict[str, Any], checks: Sequence[dict[str, Any] | None]) 
         "answer": held["text"], "outcome": "drafted", "support": held["score"],
         "citations": [_citation(evidence["passage"], quote) for quote in quotes],
     }  # fmt: skip
+
+
+def _holds(check: dict[str, Any], best: str) -> bool:
+    return bool(check["supported"]) and any(
+        sentence in best
+        for judged in check["sentences"]
+        for sentence in sentences.split(judged["quote"])
+    )
 
 
 def _citation(passage: Passage, quote: str) -> dict[str, Any]:

@@ -95,6 +95,10 @@ def test_navigation_is_no_text() -> None:
     assert texts(source, HTML) == ["Text"]
 
 
+def test_a_page_of_links_alone_is_read_as_its_links() -> None:
+    assert texts('<div class="toc"><ul><li>One<li>Two</ul></div>', HTML) == ["- One", "- Two"]
+
+
 def test_several_top_headings_stand_under_the_title() -> None:
     parsed = parse(b"<title>VACUUM</title><h2>Name</h2><p>a<h2>Notes</h2><p>b", HTML)
     assert [block.path for block in parsed.blocks] == [("VACUUM", "Name"), ("VACUUM", "Notes")]

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bootstrap import tenancy
 from app.budgets import accounts
-from app.cli import operating
-from app.cli.operating import AsJson
+from app.cli import operating, showing
+from app.cli.showing import AsJson
 from app.core import clock, ids, money
 from app.core.errors import NotFound
 from app.core.ids import KeyId
@@ -106,7 +106,7 @@ def create_tenant(
         )  # fmt: skip
         return _of_tenant(await directory.find(session, tenant))
 
-    operating.show(operating.transact(work), json_)
+    showing.show(operating.transact(work), json_)
 
 
 @_tenants.command("list")
@@ -117,7 +117,7 @@ def list_tenants(json_: AsJson = False) -> None:
         found = await _all(lambda cursor: directory.listed(session, cursor, _PAGE))
         return [_of_tenant(tenant) for tenant in found]
 
-    operating.show_all(operating.transact(work), json_)
+    showing.show_all(operating.transact(work), json_)
 
 
 @_tenants.command("suspend")
@@ -182,7 +182,7 @@ def issue_key(
         facts = await keys.find(session, tenant.id, issued.id)
         return _of_key(facts) | {"secret": issued.secret}
 
-    operating.show(operating.transact(work), json_)
+    showing.show(operating.transact(work), json_)
 
 
 @_keys.command("revoke")
@@ -201,7 +201,7 @@ def revoke_key(
         await keys.revoke(session, tenant.id, KeyId(found), actor=operating.actor())
         return _of_key(await keys.find(session, tenant.id, KeyId(found)))
 
-    operating.show(operating.transact(work), json_)
+    showing.show(operating.transact(work), json_)
 
 
 @_keys.command("list")
@@ -213,7 +213,7 @@ def list_keys(slug: Slug, json_: AsJson = False) -> None:
         found = await _all(lambda cursor: keys.listed(session, tenant.id, cursor, _PAGE))
         return [_of_key(facts) for facts in found]
 
-    operating.show_all(operating.transact(work), json_)
+    showing.show_all(operating.transact(work), json_)
 
 
 @_budgets.command("show")
@@ -224,7 +224,7 @@ def show_budget(slug: Slug, json_: AsJson = False) -> None:
         tenant = await _tenant(session, slug)
         return await _of_budget(session, tenant)
 
-    operating.show(operating.transact(work), json_)
+    showing.show(operating.transact(work), json_)
 
 
 @_budgets.command("set")
@@ -236,7 +236,7 @@ def set_budget(slug: Slug, limit: Limit, reason: Reason, json_: AsJson = False) 
         await accounts.set_limit(session, tenant.id, limit, actor=operating.actor(), reason=reason)
         return await _of_budget(session, tenant)
 
-    operating.show(operating.transact(work), json_)
+    showing.show(operating.transact(work), json_)
 
 
 @_budgets.command("clear-overrun")
@@ -248,7 +248,7 @@ def clear_overrun(slug: Slug, reason: Reason, json_: AsJson = False) -> None:
         await accounts.clear_overrun(session, tenant.id, actor=operating.actor(), reason=reason)
         return await _of_budget(session, tenant)
 
-    operating.show(operating.transact(work), json_)
+    showing.show(operating.transact(work), json_)
 
 
 @_prices.command("list")
@@ -258,7 +258,7 @@ def list_prices(json_: AsJson = False) -> None:
     async def work(session: AsyncSession) -> list[dict[str, Any]]:
         return [_of_price(price) for price in await pricing.listed(session)]
 
-    operating.show_all(operating.transact(work), json_)
+    showing.show_all(operating.transact(work), json_)
 
 
 @_prices.command("set")
@@ -287,7 +287,7 @@ def set_price(
         book = await pricing.listed(session)
         return next(_of_price(price) for price in book if price.id == entered)
 
-    operating.show(operating.transact(work), json_)
+    showing.show(operating.transact(work), json_)
 
 
 @_prices.command("import")
@@ -302,7 +302,7 @@ def import_price(provider: str, model: str, json_: AsJson = False) -> None:
             )
         return _of_price(price)
 
-    operating.show(operating.transact(work), json_)
+    showing.show(operating.transact(work), json_)
 
 
 @_switches.command("off")
@@ -328,7 +328,7 @@ def switch_on(name: str, reason: Reason, json_: AsJson = False) -> None:
 @_switches.command("list")
 def list_switches(json_: AsJson = False) -> None:
     """All switches, and who last moved them."""
-    operating.show_all(operating.transact(_switch_rows), json_)
+    showing.show_all(operating.transact(_switch_rows), json_)
 
 
 def _move(name: str, as_json: bool, move: Callable[[AsyncSession], Awaitable[None]]) -> None:
@@ -336,7 +336,7 @@ def _move(name: str, as_json: bool, move: Callable[[AsyncSession], Awaitable[Non
         await move(session)
         return next(row for row in await _switch_rows(session) if row["name"] == name)
 
-    operating.show(operating.transact(work), as_json)
+    showing.show(operating.transact(work), as_json)
 
 
 async def _switch_rows(session: AsyncSession) -> list[dict[str, Any]]:
@@ -368,7 +368,7 @@ def _change_tenant(
         await change(session, tenant)
         return _of_tenant(tenant)
 
-    operating.show(operating.transact(work), as_json)
+    showing.show(operating.transact(work), as_json)
 
 
 async def _tenant(session: AsyncSession, slug: str) -> Tenant:

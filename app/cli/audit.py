@@ -10,8 +10,8 @@ from rich.progress import Progress
 
 from app.audit import trail, verification
 from app.audit.verification import ChainReport
-from app.cli import operating
-from app.cli.operating import AsJson
+from app.cli import operating, showing
+from app.cli.showing import AsJson
 from app.core import ids
 from app.core.db import Database
 from app.core.errors import NotFound
@@ -41,9 +41,9 @@ def verify(
     rows = [_row(report) for report in reports]
     sound = all(report.broken is None for report in reports)
     if json_:
-        operating.show({"verified": sound, "chains": rows}, as_json=True)
+        showing.show({"verified": sound, "chains": rows}, as_json=True)
     else:
-        operating.show_all([row | {"broken": _told(row["broken"])} for row in rows], as_json=False)
+        showing.show_all([row | {"broken": _told(row["broken"])} for row in rows], as_json=False)
     if not sound:
         raise typer.Exit(operating.FAILED)
 

@@ -18,7 +18,14 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "migrate": ("app.cli.migrate", "migrate"),
     "admin": ("app.cli.admin", "app"),
     "audit": ("app.cli.audit", "app"),
-    "webhooks": ("app.cli.listen", "commands"),
+    "jobs": ("app.cli.jobs", "app"),
+    "collections": ("app.cli.collections", "app"),
+    "workflows": ("app.cli.workflows", "app"),
+    "webhooks": ("app.cli.webhooks", "app"),
+    "usage": ("app.cli.account", "usage"),
+    "budgets": ("app.cli.account", "budgets"),
+    "keys": ("app.cli.account", "keys"),
+    "me": ("app.cli.account", "me"),
 }
 
 

@@ -1,18 +1,15 @@
-"""What the operators' commands share: the database they work on, who acts, and how they answer."""
+"""What the operators' commands share: the database they work on, and who acts."""
 
 import asyncio
 import getpass
-import json
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import psycopg
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import trail
@@ -25,7 +22,6 @@ from app.core.errors import TowpathError, Unavailable
 FAILED: Final = 1  # the command was understood and refused
 UNUSABLE: Final = 2  # it could not be tried; typer's own status for wrong arguments too
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")]
 Answer = TypeVar("Answer")
 
 
@@ -52,28 +48,6 @@ def transact(work: Callable[[AsyncSession], Awaitable[Answer]]) -> Answer:
 def actor() -> trail.Actor:
     """The person at the keyboard, as far as this machine knows."""
     return trail.Actor("operator", f"{getpass.getuser()}@{socket.gethostname()}")
-
-
-def show(facts: Mapping[str, Any], as_json: bool) -> None:
-    """One object: as JSON, or a line a fact."""
-    if as_json:
-        _write(facts)
-        return
-    for name, value in facts.items():
-        sys.stdout.write(f"{name:<22} {_text(value)}\n")
-
-
-def show_all(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Many objects: as `{"data": […]}`, or as a table."""
-    if as_json:
-        _write({"data": list(rows)})
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0] if rows else ():
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    Console().print(table if rows else "none")
 
 
 async def _run(url: str, work: Callable[[Database], Awaitable[Answer]]) -> Answer:
@@ -109,19 +83,3 @@ def _lines(refusal: TowpathError) -> str:
 def _ended(message: str, status: int) -> typer.Exit:
     sys.stderr.write(f"{message}\n")
     return typer.Exit(status)
-
-
-def _write(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-
-
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case list() | tuple():
-            return " ".join(map(str, value))
-        case _:
-            return str(value)

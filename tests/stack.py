@@ -86,9 +86,9 @@ class Stack:
         self.start("api", "--port", str(self.port))
         await until(self._api_up, seconds=120, what="the API answers")
 
-    async def start_worker(self, label: str = "worker") -> None:
+    async def start_worker(self, label: str = "worker", *options: str) -> None:
         before = await self.value("SELECT count(*) FROM worker")
-        self.start("worker", "--slots", str(self.slots), as_name=label)
+        self.start("worker", "--slots", str(self.slots), *options, as_name=label)
 
         async def entered() -> bool:
             return bool(await self.value("SELECT count(*) FROM worker") > before)

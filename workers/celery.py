@@ -39,7 +39,6 @@ def make(chosen: settings.Settings) -> Celery:
         accept_content=["json"],
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,  # a message stays in its lane until a slot is free
-        worker_send_task_events=True,
         task_send_sent_event=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,

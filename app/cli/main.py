@@ -50,14 +50,14 @@ class _Tree(TyperGroup):
 
 
 # A traceback with local variables could show a key.
-_app: Final = typer.Typer(cls=_Tree, no_args_is_help=True, pretty_exceptions_enable=False)
+app: Final = typer.Typer(cls=_Tree, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@_app.callback()
+@app.callback()
 def _towpath() -> None:
     """Durable, fair and budgeted job queues for long-running LLM work."""
 
 
 def main() -> None:
     """The entry point of `towpath`."""
-    _app()
+    app()

@@ -24,6 +24,9 @@ def api(port: Port = 8080, host: Host = HOST) -> None:
 def worker(
     slots: Annotated[int, typer.Option(min=1, help="Jobs in flight at once.")] = 200,
     lanes: Annotated[str, typer.Option(help="Lanes to serve, with commas.")] = ",".join(LANES),
+    events: Annotated[
+        bool, typer.Option(help="Tell Flower of every task. Costs half of the no-op throughput.")
+    ] = True,
 ) -> None:
     """Run jobs and webhook deliveries: a Celery worker on the asyncio pool."""
     chosen = lanes.split(",")
@@ -35,7 +38,8 @@ def worker(
     queues = ",".join(f"towpath.{name}" for name in (*chosen, WEBHOOKS))
     _become(
         "-m", "celery", "-A", "workers.celery", "worker", "-P", "custom", "-c", str(slots + DELIVERIES),
-        "-Q", queues, "-n", f"{os.getpid()}@%h", "--without-gossip", "--without-mingle", "-E",
+        "-Q", queues, "-n", f"{os.getpid()}@%h", "--without-gossip", "--without-mingle",
+        *(["--task-events"] if events else []),
         CELERY_CUSTOM_WORKER_POOL="workers.asyncio_pool:TaskPool",
         TOWPATH_WORKER__LANES=_json_list(chosen),
         TOWPATH_EXECUTION__SLOTS=str(slots),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # They write a line a request, at debug level with headers and prompts: held at WARNING whatever the level.
 QUIET: Final = (
-    "aiohttp.access", "anthropic", "asyncio", "httpcore", "httpx", "httpx2", "openai",
+    "aiohttp.access", "anthropic", "asyncio", "celery.app.trace", "celery.worker.strategy", "httpcore", "httpx", "httpx2", "openai",
     "sqlalchemy.engine", "uvicorn.access",
 )  # fmt: skip
 # What a request or a model call is made of. It is the customers', and stays out of error reports.

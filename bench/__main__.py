@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from rich.table import Table
@@ -12,7 +12,7 @@ from rich.table import Table
 from bench import admission, drain, inflight
 from bench.ground import console
 
-BENCHES: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+BENCHES: dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]] = {
     "admission": admission.run,
     "drain": drain.run,
     "inflight": inflight.run,

@@ -5,8 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import uvloop
+from typing_extensions import override
 
 Request = Callable[[int], bytes]  # the number of a request → its bytes
 
@@ -37,8 +39,9 @@ class _Client(asyncio.Protocol):
         self._sent = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment] - a stream's transport
+        self._transport = cast(asyncio.Transport, transport)
         self._next()
 
     def _next(self) -> None:
@@ -52,6 +55,7 @@ class _Client(asyncio.Protocol):
         self._sent = now
         self._transport.write(self._request(self._numbers[0]))
 
+    @override
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         head, split, body = self._buffer.partition(b"\r\n\r\n")
@@ -68,6 +72,7 @@ class _Client(asyncio.Protocol):
         self._buffer = body[length:]
         self._next()
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
             self.done.set_exception(exc or ConnectionError("the server hung up"))

@@ -4,13 +4,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import typer
 import yaml
 from fastapi.routing import APIRoute
 
 from app.api import health
 from app.bootstrap import settings
 from app.bootstrap.settings import Settings
+from app.cli.main import app as cli
 
 ROOT = Path(__file__).parents[2]
 OWN = ("migrate", "api", "worker", "control", "flower", "model")
@@ -50,6 +53,16 @@ def test_the_same_processes_run_as_by_towpath_up(services: dict[str, Any]) -> No
     assert set(services) == {*OWN, "postgres", "valkey"}
     assert [services[name]["command"][0] for name in OWN if name != "model"] == list(OWN[:-1])
     assert 'ENTRYPOINT ["towpath"]' in DOCKERFILE
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if name != "model"])
+def test_every_command_is_one_that_the_cli_takes(services: dict[str, Any], name: str) -> None:
+    first, *options = services[name]["command"]
+    commands = typer.main.get_command(cli)
+    assert isinstance(commands, click.Group)
+    context = commands.commands[first].make_context(first, list(options))
+    if name in ("api", "flower"):
+        assert context.params["host"] == "0.0.0.0"  # noqa: S104 - a container's own network
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -236,7 +236,7 @@ async def test_lost_messages_lose_no_work(stack: Stack, fake: Provider, servers:
     jobs = [await stack.post_job("three_steps") for _ in range(10)]
 
     async def dispatched() -> bool:
-        return await stack.value("SELECT count(*) FROM job WHERE state = 'dispatched'") == 10
+        return bool(await stack.value("SELECT count(*) = 10 FROM job WHERE state = 'dispatched'"))
 
     await until(dispatched, what="all are dispatched")
     broker = redis.Redis.from_url(servers.broker.database(0))

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_WIDE = 10_000
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")]
 
 
@@ -33,10 +35,11 @@ def show_all(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence
     names = columns or tuple(rows[0])
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "id")
     for row in rows:
         table.add_row(*(Text(text(row[name])) for name in names))
-    Console().print(table)
+    # Into a pipe no line is broken: what reads it wants one a row.
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def write(value: Any) -> None:

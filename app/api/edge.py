@@ -56,7 +56,7 @@ class Edge:
             elif status == _TOO_LARGE and not message.get("more_body", False):
                 # The answer is whole, but the connection is closed only when the client has fallen
                 # silent: closed on a client that still sends, it would be reset, and the answer lost.
-                await send(message | {"more_body": True})
+                await send({**message, "more_body": True})
                 await _let_out(receive)
                 message = {"type": "http.response.body"}
             await send(message)

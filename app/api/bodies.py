@@ -1,5 +1,6 @@
 """Jobs on the wire: what a client may ask for, and what it is shown."""
 
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
@@ -252,14 +253,23 @@ class JobBody(BaseModel):
             id=id_, workflow=spec.workflow, workflow_version=admitted.version_number,
             status="queued" if spec.run_at is None else "scheduled", waiting_for=None,
             lane=spec.lane, priority=spec.priority, input=spec.input, output=None, error=None,
-            attempts=0, run=1, progress=None, usage=UsageBody.of(Used()),
+            attempts=0, run=1, progress=None, usage=_UNUSED,
             max_cost=None if spec.max_cost_nanousd is None else money.to_wire(spec.max_cost_nanousd),
             max_attempts=spec.max_attempts or max_attempts, metadata=spec.metadata,
             tags=list(spec.tags), end_user=spec.end_user, session=spec.session,
             created_at=admitted.at, run_at=spec.run_at, started_at=None, finished_at=None,
             deadline_at=spec.deadline_at, cancel_requested_at=None, queue_position=None,
-            provenance=_provenance(admitted.version_number, Provenance()), links=LinksBody.of(id_),
+            provenance=_unborn(admitted.version_number), links=LinksBody.of(id_),
         )  # fmt: skip
+
+
+# A job that was admitted just now has used nothing and has no history: made once, not once a request.
+_UNUSED: Final = UsageBody.of(Used())
+
+
+@lru_cache(maxsize=1_000)
+def _unborn(version_number: int) -> ProvenanceBody:
+    return _provenance(version_number, Provenance())
 
 
 def _provenance(version_number: int, found: Provenance) -> ProvenanceBody:

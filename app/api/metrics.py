@@ -27,6 +27,7 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         # labels() looks its child up under a lock each time; these are asked for on every request.
+        self._outcomes: dict[str, Callable[[], None]] = {}
         self._children: dict[
             tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]
         ] = {}
@@ -45,7 +46,10 @@ class Metrics:
 
     def admitted(self, outcome: str) -> None:
         """Count one admission: created, replayed, or the code of its refusal."""
-        self._admitted.labels(outcome).inc()
+        count = self._outcomes.get(outcome)
+        if count is None:
+            count = self._outcomes[outcome] = self._admitted.labels(outcome).inc
+        count()
 
     def watching(self, count: Callable[[], int]) -> None:
         """Show how many clients wait for jobs."""

@@ -38,6 +38,7 @@ KINDS: Final = (
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUE: Final = {digit: value for value, digit in enumerate(_ALPHABET)}
 _DIGITS: Final = 26
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 
 
 def new() -> UUID:
@@ -48,7 +49,8 @@ def new() -> UUID:
 def wire(prefix: str, value: UUID) -> str:
     """The public form: `wire("job", id)` gives `job_01…`."""
     number = value.int
-    digits = [_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)]
+    # Two digits at a time: every admission writes five ids.
+    digits = [_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)]
     return f"{prefix}_{''.join(digits)}"
 
 

@@ -24,6 +24,7 @@ KEPT: Final = timedelta(hours=24)
 _QUOTED: Final = re.compile(r'"((?:[\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _ESCAPED: Final = re.compile(r'\\(["\\])')
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _CLAIM: Final = statements.load(__file__, "claim")
 _PRUNE: Final = statements.load(__file__, "prune")
 
@@ -51,8 +52,7 @@ def parse_key(header: str) -> str:
 
 def fingerprint(body: Any) -> bytes:
     """What makes two bodies the same: their JSON, whatever the order of names and the space between."""
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(_CANONICAL.encode(body).encode()).digest()
 
 
 async def claim(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 from fastapi.routing import APIRoute
 from typer.testing import CliRunner

@@ -5,7 +5,8 @@
 --         each word weighed by how rare it is here (BM25's idf; one that is nowhere weighs most);
 --         matched, the weight of those words in units of a word that is nowhere. A collection counts
 --         as 100 chunks at least: in a handful, no word can be rare
--- Reads   chunk by chunk_of_collection and chunk_words, document by document_pkey; locks nothing
+-- Locks   nothing
+-- Index   chunk_of_collection, chunk_words, document_pkey
 -- Exact   every vector of the collection is compared: an index shared by tenants missed passages
 --         that this finds (docs/blueprint.md, "Search")
 WITH served AS MATERIALIZED (

@@ -7,6 +7,7 @@ the workflow's own verification has no say in it.
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,10 @@ def says(answer: dict[str, Any], patterns: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def model_url(servers: Servers) -> str:
-    return model.start(servers.folder / "llm").base_url
+def model_url(servers: Servers) -> Iterator[str]:
+    running = model.start(servers.folder / "llm")
+    yield running.base_url
+    running.stop()
 
 
 async def test_answers_cite_the_right_section_and_state_nothing_false(

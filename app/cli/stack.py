@@ -144,7 +144,7 @@ def _up(options: Options, demo: Demo) -> int:
         port = _port(state, options.port)
         flower = states.remembered_port(state / "flower.port", FLOWER_PORT)
         receiver = f"{HOST}:{states.remembered_port(state / 'receiver.port')}"
-        running = servers.start(state, _wanted(options.settings), say=clock.lap)
+        running = servers.start(state, wanted_servers(options.settings), say=clock.lap)
         exits.callback(running.stop)
         environment = _environment(options, running, receiver)
         _migrate(options, running, environment)
@@ -182,7 +182,7 @@ def _port(state: Path, wanted: int | None) -> int:
     return wanted
 
 
-def _wanted(settings: Settings) -> list[str]:
+def wanted_servers(settings: Settings) -> list[str]:
     """The servers that no setting points elsewhere."""
     elsewhere = {
         "postgres": settings.database_url,

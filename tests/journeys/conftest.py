@@ -34,7 +34,10 @@ THREE_STEPS = {
 
 @dataclass(slots=True)
 class Servers:
-    """Postgres and Valkey of this test run, and the folder they live in."""
+    """Postgres and Valkey of this test run, and the folder they live in.
+
+    Both end with the thread that started them: they are restarted from the main one.
+    """
 
     folder: Path
     database: postgres.Running

@@ -148,8 +148,8 @@ async def test_a_stopping_worker_hands_its_job_back_at_no_attempts_cost(
     end = await stack.ended(job)
     assert (end.state, end.attempts) == ("succeeded", ["interrupted", "succeeded"])
     assert list(fake.calls.values()) == [1, 1, 1]
-    assert await stack.value("SELECT failures + losses FROM job") == 0
-    assert await stack.value("SELECT interruptions FROM job") == 1
+    # The checkpoints of the second attempt have cleared the interruption.
+    assert await stack.value("SELECT failures + losses + interruptions FROM job") == 0
     await balanced(stack)
 
 
@@ -217,7 +217,7 @@ async def test_a_restart_of_the_database_kills_no_healthy_work(
     fake.script = [Answer(), Answer(held=True)]
     job = await stack.post_job("three_steps")
     await in_step(fake, 2)
-    await asyncio.to_thread(servers.restart_database)
+    servers.restart_database()
     let_go(fake)
     end = await stack.ended(job)
     assert (end.state, end.attempts) == ("succeeded", ["succeeded"])
@@ -257,7 +257,7 @@ async def test_a_broker_that_restarts_empty_stops_nothing(
     """C015, C016: the worker listens again by itself."""
     before = await stack.post_job("three_steps")
     await stack.ended(before)
-    await asyncio.to_thread(servers.restart_broker)
+    servers.restart_broker()
     jobs = [await stack.post_job("three_steps") for _ in range(5)]
     for job in jobs:
         assert (await stack.ended(job)).state == "succeeded"

@@ -49,7 +49,7 @@ _LINE: Final[dict[str, Any]] = {
     "id": "use_01kb1c2v3e4m5n6p7q8r9s0t1v", "object": "usage.line", "kind": "charge", "call": _CALL_ID,
     "job": _JOB, "step": "draft", "at": _BEGAN, "workflow": "answer", "workflow_version": 1,
     "lane": "interactive", "key": None, "end_user": None, "tags": ["support"], "provider": "local",
-    "model": "smollm2-135m", "input_tokens": 206, "cached_tokens": 0, "output_tokens": 15,
+    "model": "smollm2-135m", "input_tokens": 206, "cached_tokens": 0, "cache_write_tokens": 0, "output_tokens": 15,
     "reasoning_tokens": 0, "estimated": False, "unconfirmed": False, "cost": "0.0000237",
     "latency_ms": 1180,
 }  # fmt: skip
@@ -173,6 +173,7 @@ class LineBody(BaseModel):
     model: str
     input_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
     estimated: bool = Field(description="Counted by Towpath, since the provider sent no usage.")
@@ -187,10 +188,12 @@ class LineBody(BaseModel):
             id=ids.wire("use", line.id), kind=line.kind, call=ids.wire("call", line.call),
             job=ids.wire("job", line.job), step=line.step, at=line.at, workflow=line.workflow,
             workflow_version=line.workflow_version, lane=line.lane,
-            key=None if line.key is None else ids.wire("key", line.key), end_user=line.end_user, tags=line.tags,
+            key=None if line.key is None else ids.wire("key", line.key),
+            end_user=line.end_user, tags=line.tags,
             provider=line.provider, model=line.model, input_tokens=line.input_tokens,
-            cached_tokens=line.cached_tokens, output_tokens=line.output_tokens,
-            reasoning_tokens=line.reasoning_tokens, estimated=line.estimated,
+            cached_tokens=line.cached_tokens, cache_write_tokens=line.cache_write_tokens,
+            output_tokens=line.output_tokens, reasoning_tokens=line.reasoning_tokens,
+            estimated=line.estimated,
             unconfirmed=line.unconfirmed, cost=money.to_wire(line.cost_nanousd),
             latency_ms=line.latency_ms,
         )  # fmt: skip

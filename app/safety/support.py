@@ -38,8 +38,10 @@ _BEST: Final = {"cosine": 6.0, "matched": 1.5, "sentence": 4.0, "kin": 4.5, "lea
 WORDS_FOUND: Final = 0.8  # of a clause's words, in the sentences it rests on
 WORDS_FROM_TEXT: Final = 0.65  # the rest may be its heading's
 WORDS_IN_ORDER: Final = 0.65
+LEAST_WORDS: Final = 3  # in a clause, or …
+WORDS_OF_A_SHORT_ONE: Final = 0.6  # … this much of what its source says
 REPETITION: Final = 0.6  # of a clause's words may not be said before
-LIKENESS: Final = 0.45  # cosine of a clause and the sentences it rests on
+LIKENESS: Final = 0.55  # cosine of a clause and the sentences it rests on
 
 _CLAUSE: Final = re.compile(
     r"(?:;|,| –| —)\s+(?=(?:and|but|or|so|while|whereas|which|who|because|although|if|when|then)\b)"
@@ -347,6 +349,8 @@ def _rest(clause: str, window: _Window, asked: set[str]) -> _Rest:
     sentence, part = _nearest(window.sentences, claimed), _nearest(window.clauses, claimed)
     decisive, exact = _words.decisive(clause), set(_words.exact(clause))
     reasons = {
+        "says_little": len(set(claimed)) < LEAST_WORDS
+        and len(part.words.intersection(claimed)) < WORDS_OF_A_SHORT_ONE * len(part.words),
         "words": share < WORDS_FOUND or from_text < WORDS_FROM_TEXT,
         "invented": bool(set(claimed) - window.headed - asked),
         "subject": claimed[0] not in window.headed,

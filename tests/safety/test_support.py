@@ -41,6 +41,7 @@ def reasons(draft: str, embed: Embed, question: str = "", body: str = LEASES) ->
         "Yes, a healthy job may run for hours.",
         "Valkey does not need a backup.",
         "Leases are never renewed by age.",
+        "They are never renewed by age.",
         "The command `towpath audit verify` recomputes every hash.",
         "A request without one gets status 400.",
         "A healthy job may run for hours. Valkey holds only messages.",
@@ -67,6 +68,7 @@ def test_what_the_passage_says_is_supported(draft: str, embed: Embed) -> None:
         ("A healthy job may run for hours on Kubernetes.", "invented"),
         ("A worker renews its leases with one heartbeat every", "unfinished"),
         ("A job is a job is a job is a job.", "says_nothing"),
+        ("The messages are not there.", "says_little"),
         ("Yes.", ""),
         ("", ""),
     ],
@@ -75,6 +77,14 @@ def test_what_the_passage_does_not_say_is_not(draft: str, reason: str, embed: Em
     verdict = support.verify(draft, [passage()], embed)
     assert not verdict["supported"]
     assert not reason or reason in reasons(draft, embed)
+
+
+def test_words_picked_out_of_a_long_sentence_are_no_sentence_of_its_own(embed: Embed) -> None:
+    body = (
+        "Requests, answers, retries, time-outs and the state of every queue, lane, lease, price, hold, "
+        "budget and webhook are shown by the operator console in the browser."
+    )
+    assert reasons("The answers lease browser.", embed, body=body) == {"likeness"}
 
 
 def test_words_of_the_question_may_stand_in_for_the_passages(embed: Embed) -> None:

@@ -222,10 +222,10 @@ async def get_job(
     is first. The `ETag` is of all that is shown: with `If-None-Match` an unchanged job is an empty 304.
     """
     job = JobId(wire.identified("job", id_, "job"))
-    watch = request.state.watch
+    watch, seconds = request.state.watch, min(wait, platform.settings.api.wait_seconds)
     with watch.on(job) as place:
         view = await _seen(platform, caller, job)
-        if wait and view.job.state not in states.TERMINAL and await watch.ended(place, wait):
+        if seconds and view.job.state not in states.TERMINAL and await watch.ended(place, seconds):
             view = await _seen(platform, caller, job)
     shown = answer(JobBody.of(view))
     tag = f'"{hashlib.sha256(bytes(shown.body)).hexdigest()[:32]}"'

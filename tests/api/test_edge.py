@@ -50,7 +50,8 @@ async def raw(url: str, request: bytes, chunks: int = 0) -> tuple[bytes, int]:
             await writer.drain()
             sent += 1
     try:
-        return await answer, sent
+        async with asyncio.timeout(20):
+            return await answer, sent
     finally:
         writer.close()
 

@@ -2,6 +2,7 @@
 
 sentences    split: text as sentences, items, rows and code
 support      pick, verify, conclude, condense: the rules that keep a weak model honest
+passages     Passage, Embed: what the rules are given
 screening    flags: words in a text that speak to the model, not to the reader
 
 Owns no table. All of it is pure: the embedder is handed in as `Embed`, because retrieval, which has

@@ -7,18 +7,15 @@ section 6). How the weights and bounds were found: docs/blueprint.md, "The guard
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.safety import _words, screening, sentences
-
-Embed = Callable[[list[str]], NDArray[np.float32]]
-Passage = dict[str, Any]
+from app.safety._grounds import DONE, Ground, judge
+from app.safety.passages import LEANING, Embed, Passage, heading
 
 EVIDENCE_SENTENCES: Final = 2  # what a small model reads without losing the thread …
 EVIDENCE_WORDS: Final = 60  # … in this many words, the best sentence always
@@ -35,30 +32,13 @@ _ANSWERABLE_BIAS: Final = -3.5
 # Which passage answers best, by the passage and by its best sentence.
 _BEST: Final = {"cosine": 6.0, "matched": 1.5, "sentence": 4.0, "kin": 4.5, "lead_in": -3.0}
 
-WORDS_FOUND: Final = 0.8  # of a clause's words, in the sentences it rests on
-WORDS_FROM_TEXT: Final = 0.65  # the rest may be its heading's
-WORDS_IN_ORDER: Final = 0.65
-LEAST_WORDS: Final = 3  # in a clause, or …
-WORDS_OF_A_SHORT_ONE: Final = 0.6  # … this much of what its source says
-REPETITION: Final = 0.6  # of a clause's words may not be said before
-LIKENESS: Final = 0.55  # cosine of a clause and the sentences it rests on
 
-_CLAUSE: Final = re.compile(
-    r"(?:;|,| –| —)\s+(?=(?:and|but|or|so|while|whereas|which|who|because|although|if|when|then)\b)"
-    r"|[;:]\s+|\s+(?=(?:because|whereas|although)\b)|\s+and\s+(?=(?:a|an|the|it|its|they|no|then)\s)",
-    re.IGNORECASE,
-)
 _OPENING: Final = re.compile(
     r"^(?:(?:answer|a|response|fact)\s*:\s*|(?:yes|no|sure|certainly)\s*[,.:;–-]\s*|according to the "
     r"(?:passage|text)\s*,?\s*|the (?:passage|text) (?:states|says|mentions) that\s+)",
     re.IGNORECASE,
 )
-_LEANING: Final = re.compile(
-    r"(?:it|its|they|their|them|these|those|this|that|such|both|together|then|so|therefore|he|she)\b",
-    re.IGNORECASE,
-)
 _HEADING_LINE: Final = re.compile(r"^#{1,6} .*$", re.MULTILINE)
-_DONE: Final = re.compile(r"[.!?…][\"'”’)\]`]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +99,7 @@ def _nothing(reason: str, score: float, flagged: list[dict[str, Any]]) -> dict[s
 def _look(question: str, passages: Sequence[Passage], embed: Embed) -> list[_Look]:
     split = [sentences.split(passage["body"]) for passage in passages]
     headed = [
-        f"{_heading(passage)}. {text}"
+        f"{heading(passage)}. {text}"
         for passage, texts in zip(passages, split, strict=True)
         for text in texts
     ]
@@ -179,10 +159,6 @@ def _distinct(text: str) -> list[str]:
     return list(dict.fromkeys(word for word in _words.tokens(text) if word not in _words.STOP))
 
 
-def _heading(passage: Passage) -> str:
-    return str(passage["section"]).rsplit(" › ", 1)[-1]
-
-
 def _unknown_names(question: str, passages: Sequence[Passage]) -> list[str]:
     """Names in the question that no passage knows: what is asked about them is not stated here."""
     text = " ".join(f"{p['title']} {p['section']} {p['body']}" for p in passages)
@@ -208,7 +184,7 @@ def _quoted(look: _Look, order: list[int]) -> list[int]:
 
 def _whole(look: _Look, places: list[int]) -> list[int]:
     """These sentences, each that leans on the one before ("They …") together with it."""
-    leaning = [place - 1 for place in places if place and _LEANING.match(look.texts[place])]
+    leaning = [place - 1 for place in places if place and LEANING.match(look.texts[place])]
     return list(dict.fromkeys([*places, *leaning]))
 
 
@@ -232,9 +208,9 @@ def verify(
     Valkey needs no backup." does not say that the key needs none.
     """
     tidy = _tidy(text)
-    grounds = [_Ground(passage) for passage in passages if passage["body"].strip()]
+    grounds = [Ground(passage) for passage in passages if passage["body"].strip()]
     asked = set(_words.content(question))
-    judged = [_judge(sentence, grounds, asked, embed) for sentence in sentences.split(tidy)]
+    judged = [judge(sentence, grounds, asked, embed) for sentence in sentences.split(tidy)]
     supported = bool(judged) and all(one["supported"] for one in judged)
     score = min((one["score"] for one in judged), default=0.0)
     return {"supported": supported, "score": score, "text": tidy, "sentences": judged}
@@ -246,162 +222,9 @@ def _tidy(text: str) -> str:
     while (opening := _OPENING.match(bare)) and opening.end():
         bare = bare[opening.end() :]
     parts = list(dict.fromkeys(sentences.split(bare[:1].upper() + bare[1:])))
-    if len(parts) > 1 and not _DONE.search(parts[-1]):
+    if len(parts) > 1 and not DONE.search(parts[-1]):
         parts.pop()
     return " ".join(parts)
-
-
-class _Part:
-    """A sentence or a clause of a passage, as what a clause of a draft may repeat."""
-
-    def __init__(self, text: str) -> None:
-        self.words = set(_words.content(text))
-        self.exact = set(_words.exact(text))
-        self.spans = [span for span in _words.spans(text) if len(span) > 1]
-        self.measures = _measures(text)
-        self.negated = _words.negated(text)
-        self.bounds = _words.decisive(text) & _words.BOUNDS if _words.counts(text) else set()
-
-
-class _Window:
-    """A sentence of a passage, with the one before it where it leans on that ("They …")."""
-
-    def __init__(self, parts: Sequence[str], heading: str) -> None:
-        self.text = " ".join(parts)
-        self.words = _words.content(self.text)
-        self.headed = set(self.words) | set(_words.content(heading))
-        self.decisive = _words.decisive(self.text)
-        self.sentences = [_Part(part) for part in parts]
-        self.clauses = [_Part(clause) for part in parts for clause in _clauses(part)]
-
-
-class _Ground:
-    """What the sentences of a draft may rest on in one passage."""
-
-    def __init__(self, passage: Passage) -> None:
-        self.chunk = passage["chunk"]
-        parts = sentences.split(passage["body"])
-        runs: list[tuple[str, ...]] = [(one,) for one in parts]
-        runs += [(one, other) for one, other in pairwise(parts) if _LEANING.match(other)]
-        self.windows = [_Window(run, _heading(passage)) for run in runs]
-
-
-def _judge(sentence: str, grounds: list[_Ground], asked: set[str], embed: Embed) -> dict[str, Any]:
-    """The verdict on one sentence: all of its clauses must rest on one passage."""
-    verdict: dict[str, Any] = {
-        "text": sentence, "supported": False, "score": 0.0, "chunk": None, "quote": "",
-        "reasons": ["no_passage"],
-    }  # fmt: skip
-    if not _DONE.search(sentence):
-        return verdict | {"reasons": ["unfinished"]}
-    if _repeats(_words.content(sentence)):
-        return verdict | {"reasons": ["says_nothing"]}
-    best = (-99, 0.0)
-    for ground in grounds:
-        rests = [_best_rest(clause, ground, asked) for clause in _clauses(sentence)]
-        reasons = list(dict.fromkeys(reason for rest in rests for reason in rest.against))
-        share = min(rest.share for rest in rests)
-        if (-len(reasons), share) > best:
-            best = (-len(reasons), share)
-            quote = " ".join(dict.fromkeys(rest.window.text for rest in rests))
-            verdict |= {
-                "supported": not reasons, "score": round(share, 4), "chunk": ground.chunk,
-                "quote": quote, "reasons": reasons,
-            }  # fmt: skip
-    if verdict["supported"]:
-        vectors = embed([sentence, verdict["quote"]])
-        if float(vectors[0] @ vectors[1]) < LIKENESS:
-            verdict |= {"supported": False, "reasons": ["likeness"]}
-    return verdict
-
-
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    """What a clause rests on: the share of its words there, and what speaks against it."""
-
-    window: _Window
-    share: float
-    against: list[str]
-
-
-def _best_rest(clause: str, ground: _Ground, asked: set[str]) -> _Rest:
-    rests = [_rest(clause, window, asked) for window in ground.windows]
-    return max(rests, key=lambda rest: (-len(rest.against), rest.share, -len(rest.window.text)))
-
-
-def _clauses(sentence: str) -> list[str]:
-    """Parts that claim something of their own; one of fewer than two facts stays with its neighbour."""
-    found: list[str] = []
-    for part in (part for part in _CLAUSE.split(sentence) if part):
-        if found and (len(_words.content(part)) < 2 or len(_words.content(found[-1])) < 2):
-            found[-1] += f", {part}"
-        else:
-            found.append(part)
-    return found or [sentence]
-
-
-def _rest(clause: str, window: _Window, asked: set[str]) -> _Rest:
-    claimed = _words.content(clause)
-    if _repeats(claimed):
-        return _Rest(window, 0.0, ["says_nothing"])
-    share = sum(word in window.headed for word in claimed) / len(claimed)
-    from_text = sum(word in window.words for word in claimed) / len(claimed)
-    sentence, part = _nearest(window.sentences, claimed), _nearest(window.clauses, claimed)
-    decisive, exact = _words.decisive(clause), set(_words.exact(clause))
-    reasons = {
-        "says_little": len(set(claimed)) < LEAST_WORDS
-        and len(part.words.intersection(claimed)) < WORDS_OF_A_SHORT_ONE * len(part.words),
-        "words": share < WORDS_FOUND or from_text < WORDS_FROM_TEXT,
-        "invented": bool(set(claimed) - window.headed - asked),
-        "subject": claimed[0] not in window.headed,
-        "order": _in_order([word for word in claimed if word in window.words], window.words)
-        < WORDS_IN_ORDER,
-        "exact": bool(exact - (part if _covers(part, claimed, exact) else sentence).exact),
-        "command": any(_words.broken(span, clause) for span in sentence.spans),
-        "measure": not _measures(clause) <= sentence.measures,
-        "decisive": not decisive <= window.decisive,
-        "bound": bool(part.bounds - decisive) and _words.counts(clause),
-        "negation": _words.negated(clause) != part.negated,
-    }
-    return _Rest(window, share, [reason for reason, holds in reasons.items() if holds])
-
-
-def _covers(part: _Part, claimed: list[str], exact: set[str]) -> bool:
-    """Does a clause of the source say all but the figures? Then the figures must be its own."""
-    plain = [word for word in claimed if word not in exact]
-    return sum(word in part.words for word in plain) >= WORDS_FOUND * len(plain)
-
-
-def _repeats(claimed: list[str]) -> bool:
-    return len(set(claimed)) < max(1, REPETITION * len(claimed))
-
-
-def _nearest(parts: list[_Part], claimed: list[str]) -> _Part:
-    return max(parts, key=lambda part: len(part.words.intersection(claimed)))
-
-
-def _in_order(claimed: list[str], there: list[str]) -> float:
-    """The longest common subsequence of two texts' words, as a share of the first."""
-    if not claimed:
-        return 0.0
-    row = [0] * (len(there) + 1)
-    for word in claimed:
-        diagonal = 0
-        for place, other in enumerate(there, 1):
-            above = row[place]
-            row[place] = diagonal + 1 if word == other else max(above, row[place - 1])
-            diagonal = above
-    return row[-1] / len(claimed)
-
-
-def _measures(text: str) -> set[tuple[str, str]]:
-    """Each number with the word it counts: six seconds are not six minutes."""
-    words = [_words.root(token) for token in _words.tokens(text)]
-    return {
-        (word, following)
-        for word, following in pairwise(words)
-        if word.replace(".", "").isdigit() and following.isalpha() and following not in _words.STOP
-    }
 
 
 def conclude(evidence: dict[str, Any], checks: Sequence[dict[str, Any] | None]) -> dict[str, Any]:

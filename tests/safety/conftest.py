@@ -3,7 +3,7 @@
 import pytest
 
 from app.retrieval import embedding
-from app.safety.support import Embed
+from app.safety.passages import Embed
 
 
 @pytest.fixture(scope="session")

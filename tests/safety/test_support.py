@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.safety import support
-from app.safety.support import Embed, Passage
+from app.safety.passages import Embed, Passage
 
 LEASES = (
     "The running lease lasts 6 seconds at most and is measured on the clock of the database. "

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
-from app.api.errors import PayloadTooLarge, UnsupportedMediaType
+from app.api.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from app.api.metrics import Metrics
 from app.core import ids
 from app.core.errors import TowpathError
@@ -93,6 +93,9 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
     """`receive` that refuses a body once it is too large: by its declared length, or while it comes."""
     state: dict[str, Any] = scope["state"]
     declared, counted = 0, 0
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        # Postgres has no text that holds one.
+        raise BadRequest("There is a NUL in the address.")
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             declared = int(value)

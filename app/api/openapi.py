@@ -20,7 +20,7 @@ DESCRIPTION: Final = (
 
 ALWAYS: Final = ("internal_error",)
 WITH_CALLER: Final = ("unauthenticated", "forbidden", "tenant_suspended", "unavailable")
-WITH_INPUT: Final = ("validation_failed",)
+WITH_INPUT: Final = ("validation_failed", "bad_request")
 WITH_BODY: Final = ("invalid_json", "payload_too_large", "unsupported_media_type")
 
 _EXAMPLE_ID: Final = "01kb1c2v3e4m5n6p7q8r9s0t1v"

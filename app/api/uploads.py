@@ -10,6 +10,7 @@ from app.intake.documents import Upload
 from app.retrieval import parsing
 
 MAX_PARTS: Final = 16
+MAX_TITLE: Final = 255
 _BY_SUFFIX: Final = {
     ".md": parsing.MARKDOWN, ".markdown": parsing.MARKDOWN, ".txt": parsing.PLAIN,
     ".html": parsing.HTML, ".htm": parsing.HTML,
@@ -26,7 +27,7 @@ def read(content_type: str, body: bytes, *, name: str | None, title: str | None)
         return _from_form(content_type, body, name, title)
     if name is None:
         raise Invalid.at("/name", "a document has a name: `?name=`, or a form with a file")
-    return Upload(name, title or "", _known(content_type, name), body)
+    return Upload(name, _title(title or ""), _known(content_type, name), body)
 
 
 def _from_form(content_type: str, body: bytes, name: str | None, title: str | None) -> Upload:
@@ -44,7 +45,14 @@ def _from_form(content_type: str, body: bytes, name: str | None, title: str | No
     chosen = name or fields.get("name") or PurePath(file[0]).name
     if not chosen:
         raise Invalid.at("/name", "the file has no name")
-    return Upload(chosen, title or fields.get("title", ""), _known(file[1], chosen), file[2])
+    told = _title(title or fields.get("title", ""))
+    return Upload(chosen, told, _known(file[1], chosen), file[2])
+
+
+def _title(text: str) -> str:
+    if len(text) > MAX_TITLE or not text.isprintable():
+        raise Invalid.at("/title", f"at most {MAX_TITLE} printable characters")
+    return text
 
 
 def _parts(content_type: str, body: bytes) -> list[tuple[Message, bytes]]:

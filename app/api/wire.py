@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -42,6 +42,14 @@ def _day_or_moment(value: Any) -> Any:
     return _only_text(value)
 
 
+def _utc(moment: datetime) -> datetime:
+    # The last hours of the year 9999 and the first of the year 1 have no form in UTC.
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("outside of the years 1 to 9999") from None
+
+
 def _money(value: Any) -> int:
     if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
         raise ValueError('a decimal string of USD with at most nine decimals, such as "0.05"')
@@ -51,9 +59,17 @@ def _money(value: Any) -> int:
 Moment = Annotated[
     datetime, PlainSerializer(clock.wire, when_used="json"), WithJsonSchema(_MOMENT_SCHEMA)
 ]
-MomentIn = Annotated[AwareDatetime, BeforeValidator(_only_text), WithJsonSchema(_MOMENT_SCHEMA)]
+MomentIn = Annotated[
+    AwareDatetime,
+    BeforeValidator(_only_text),
+    AfterValidator(_utc),
+    WithJsonSchema(_MOMENT_SCHEMA),
+]
 DayOrMoment = Annotated[
-    AwareDatetime, BeforeValidator(_day_or_moment), WithJsonSchema(_MOMENT_SCHEMA)
+    AwareDatetime,
+    BeforeValidator(_day_or_moment),
+    AfterValidator(_utc),
+    WithJsonSchema(_MOMENT_SCHEMA),
 ]
 # In, a decimal string is whole nano-dollars; out, the string was made by money.to_wire.
 MoneyIn = Annotated[int, BeforeValidator(_money), WithJsonSchema(_MONEY_SCHEMA)]

@@ -111,6 +111,8 @@ CASES = [
     unfit("priority as a truth", job(priority=True), "/priority"),
     unfit("run_at as a number", job(run_at=1795572469), "/run_at"),
     unfit("run_at without a zone", job(run_at="2036-01-01T00:00:00"), "/run_at"),
+    unfit("a moment beyond time", job(deadline_at="9999-12-31T23:59:59-01:00"), "/deadline_at"),
+    unfit("a moment before time", job(run_at="0001-01-01T00:00:00+01:00"), "/run_at"),
     unfit(
         "ends before it begins",
         job(run_at="2036-01-02T00:00:00Z", deadline_at="2036-01-01T00:00:00Z"),
@@ -189,6 +191,17 @@ def bad_elsewhere() -> Iterator[tuple[str, str, Any, int, str, str | None]]:
         "validation_failed",
         "/wait",
     )
+    for path in ("/v1/collections/a%00b", "/v1/jobs?workflow=%00", "/v1/workflows/%00/versions"):
+        yield "GET", path, None, 400, "bad_request", None
+    yield (
+        "GET",
+        "/v1/usage?since=9999-12-31T23:59:59-01:00",
+        None,
+        422,
+        "validation_failed",
+        "/since",
+    )
+    yield "GET", "/v1/collections/%ff%fe", None, 404, "not_found", None
     yield "GET", "/v1/nothing", None, 404, "not_found", None
     yield "PUT", "/v1/jobs", None, 405, "method_not_allowed", None
 

@@ -114,6 +114,10 @@ async def test_a_form_with_a_file_is_a_document_too(
         "code"
     ] == "unsupported_media_type"
     assert (await send(form(title)))[1]["code"] == "validation_failed"
+    odd = b'Content-Disposition: form-data; name="title"\r\n\r\na\x00b'
+    assert (await send(form(odd, file("d.md"))))[1]["errors"] == [
+        {"pointer": "/title", "message": "at most 255 printable characters"}
+    ]
     for broken in (
         b"",
         b"--xx\r\n",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.api import wire
 from app.api.details import LineBody
+from app.api.openapi import raises
 from app.api.routing import OnPlatform, Route, UsageRead
 from app.api.wire import Cursor, DayOrMoment, Limit, Listed, Moment, Money, answer
 from app.core import clock, money
@@ -121,7 +122,7 @@ async def report_usage(
     )
 
 
-@router.get("/v1/usage/records", response_model=Listed[LineBody])
+@router.get("/v1/usage/records", response_model=Listed[LineBody], responses=raises("not_found"))
 async def list_usage_records(
     caller: UsageRead,
     platform: OnPlatform,

@@ -23,6 +23,8 @@ from app.core.errors import Invalid, NotFound
 Item = TypeVar("Item")
 
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,9})?")
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
 _MONEY_SCHEMA: Final = {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}
@@ -43,11 +45,10 @@ def _day_or_moment(value: Any) -> Any:
 
 
 def _utc(moment: datetime) -> datetime:
-    # The last hours of the year 9999 and the first of the year 1 have no form in UTC.
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("outside of the years 1 to 9999") from None
+    # At the ends of the calendar a moment has no form in UTC, and none a day before or after it.
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"outside of the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return moment.astimezone(UTC)
 
 
 def _money(value: Any) -> int:

@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from app.api import problems
+from app.api.bodies import NewJob
 from app.core import ids
 from app.core.db import Database
 from app.core.ids import TenantId
@@ -278,3 +279,32 @@ async def test_a_tenant_may_require_keys(api: Client, admin: psycopg.Connection)
     check(await api.post("/v1/jobs", JOB), 400, "idempotency_key_missing", None)
     check(await api.post("/v1/collections", {"name": "c"}), 400, "idempotency_key_missing", None)
     assert (await api.post("/v1/jobs", JOB, Idempotency_Key="k")).status == 202
+
+
+async def test_no_odd_value_is_a_fault_of_ours(api: Client) -> None:
+    """Whatever stands in a field or a query, it is taken or refused; and what was taken can be read."""
+    odd = [
+        None, True, -1, 2**64, 10**300, 1e308, "", "\u202e", "-1", "9999-12-31T23:59:59-12:00",
+        "2036-02-30T00:00:00Z", [], {}, [None], {"": ""}, {"k": 10**300},
+    ]  # fmt: skip
+    fields = (*NewJob.model_fields, "tenant")
+    replies = [
+        await api.post("/v1/jobs", JOB | {field: value}) for field in fields for value in odd
+    ]
+    texts = ("", "0", "1e9", "é", "%ED%A0%80", "%FF", "0001-01-01T00:00:00Z", "9999-12-31", "%0A")
+    queries = {
+        "/v1/jobs": ("limit", "cursor", "workflow", "tag", "created_after"),
+        "/v1/usage": ("group_by", "since", "until", "time_zone", "model"),
+        "/v1/usage/records": ("cursor", "since", "job"),
+        "/v1/keys": ("cursor",),
+        "/v1/webhook_endpoints": ("cursor",),
+    }
+    replies += [
+        await api.get(f"{path}?{name}={text}")
+        for path, names in queries.items()
+        for name in names
+        for text in texts
+    ]
+    assert [reply.body for reply in replies if reply.status >= 500] == []
+    assert {reply.status for reply in replies} >= {200, 202, 422}
+    assert (await api.get("/v1/jobs?limit=200")).status == 200

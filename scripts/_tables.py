@@ -4,7 +4,6 @@ While nothing is released the first migration is the whole schema; afterwards ea
 """
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -40,9 +39,6 @@ def _write(url: str) -> None:
     for line in NOISE:
         text = text.replace(line, "")
     target.write_text(text)
-    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or "ruff"
-    subprocess.run([ruff, "check", "-q", "--fix", str(target)], check=False)
-    subprocess.run([ruff, "format", "-q", str(target)], check=True)
 
 
 def main() -> int:

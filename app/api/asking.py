@@ -1,24 +1,18 @@
 """Who asks and how they name their intent: what writing routes hand on to the rooms."""
 
-import re
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from app.api.errors import IdempotencyKeyMissing
 from app.audit.trail import Actor
-from app.core import ids
+from app.core import ids, tracing
 from app.core.errors import Invalid
 from app.core.ids import KeyId
 from app.idempotency import records
 from app.intake.admission import Asker
 from app.tenants.keys import Caller
-
-# Source: W3C Trace Context, section 3.2. Version ff is forbidden, ids of zeros are invalid.
-_TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)
 
 
 async def idempotency_key(request: Request) -> str | None:
@@ -58,5 +52,4 @@ def _wire(key: KeyId) -> str:
 
 def traceparent(request: Request) -> str | None:
     """The caller's trace, where it sent a valid one; another is ignored, as the standard asks."""
-    header = request.headers.get("traceparent", "").strip()
-    return header if _TRACEPARENT.fullmatch(header) else None
+    return tracing.valid(request.headers.get("traceparent", "").strip())

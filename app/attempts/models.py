@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base
+from app.core.db import Base, no_json_null
 from app.core.ids import AttemptId, JobId, TenantId, WorkerId
 
 OUTCOMES = (
@@ -31,6 +31,7 @@ class Attempt(Base):
             "(worker IS NOT NULL) = (claimed_at IS NOT NULL)", name="claimed_by_someone"
         ),
         CheckConstraint("state <> 'running' OR worker IS NOT NULL", name="run_by_someone"),
+        no_json_null("error"),
         # the reaper reads the head of this; heartbeats rewrite lease_until, and only open ones are in it
         Index("attempt_leased", "lease_until", postgresql_where="ended_at IS NULL"),
         Index("attempt_of_worker", "worker", postgresql_where="ended_at IS NULL"),

@@ -9,5 +9,6 @@ statements   hot SQL, one statement a file
 groupcommit  many callers, one transaction
 backoff      delays of retries
 lists        opaque cursors
+tracing      where a call stands in its caller's trace
 logs         structured logs with the ids that join them
 """

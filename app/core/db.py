@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 import psycopg
 from psycopg.rows import namedtuple_row
-from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text, Uuid, exc
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, LargeBinary, MetaData, Text, Uuid, exc
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import (
@@ -33,6 +33,11 @@ NAMES: Final = {
 }
 
 
+def no_json_null(column: str) -> CheckConstraint:
+    """The constraint that a nullable JSONB column has: nothing is SQL's NULL, whichever way it is written."""
+    return CheckConstraint(f"jsonb_typeof({column}) <> 'null'", name=f"{column}_is_no_json_null")
+
+
 class Base(DeclarativeBase):
     """Base of every table: plain Python types say the column types."""
 
@@ -43,7 +48,8 @@ class Base(DeclarativeBase):
         bytes: LargeBinary,
         datetime: DateTime(timezone=True),
         list[str]: ARRAY(Text),
-        dict[str, Any]: JSONB,
+        # None is SQL's NULL: the JSON null beside it would be a second nothing, that IS NULL misses.
+        dict[str, Any]: JSONB(none_as_null=True),
         **dict.fromkeys(ids.KINDS, Uuid()),
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base
+from app.core.db import Base, no_json_null
 from app.core.ids import AttemptId, JobId, KeyId, TenantId, VersionId
 from app.jobs.states import LANES, STATES, TERMINAL, WAITS, sql_list
 
@@ -42,6 +42,7 @@ class Job(Base):
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority_in_range"),
         CheckConstraint("max_cost_nanousd > 0", name="max_cost_positive"),
         CheckConstraint("max_attempts > 0", name="max_attempts_positive"),
+        *map(no_json_null, ("output", "error", "progress")),
         # dispatch.sql walks this a tenant at a time; rank = queued_at less the priority's head start.
         Index("job_queued", "lane", "tenant", "rank", "id", postgresql_where="state = 'queued'"),
         Index(

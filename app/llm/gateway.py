@@ -51,6 +51,7 @@ class Ask:
     stop: tuple[str, ...] = ()
     rung: int = 0
     timeout: timedelta | None = None  # of each call; None: the settings'
+    traceparent: str | None = None  # the trace that each call is made within
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ async def _buy(gateway: Gateway, place: Place, ask: Ask, rung: Provider) -> Repl
     request = Request(
         messages=[{"role": one.role, "content": one.content} for one in ask.messages],
         max_tokens=max_tokens, temperature=ask.temperature, stop=ask.stop, key=place.effect_key,
-        timeout=ask.timeout or gateway.config.total_timeout,
+        timeout=ask.timeout or gateway.config.total_timeout, traceparent=ask.traceparent,
     )  # fmt: skip
     calls = 0
     while True:

@@ -16,7 +16,7 @@ import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from typing_extensions import override
 
-from app.core import clock
+from app.core import clock, tracing
 from app.core.errors import TowpathError
 from app.llm import answers
 from app.llm.answers import Completion
@@ -45,6 +45,7 @@ class Request:
     stop: tuple[str, ...]
     key: str  # sent as Idempotency-Key, for providers that honour it
     timeout: timedelta
+    traceparent: str | None = None  # the trace it belongs to; each call gets a parent id of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,9 @@ async def complete(provider: Provider, request: Request) -> Completion:
     }
     if request.stop:
         body["stop"] = list(request.stop)
+    headers = {"Idempotency-Key": request.key}
+    if request.traceparent is not None:
+        headers["traceparent"] = tracing.child(request.traceparent)
     failed: TowpathError
     try:
         async with asyncio.timeout(request.timeout.total_seconds()):
@@ -111,10 +115,7 @@ async def complete(provider: Provider, request: Request) -> Completion:
                 "/chat/completions",
                 cast_to=httpx2.Response,
                 body=body,
-                options={
-                    "headers": {"Idempotency-Key": request.key},
-                    "idempotency_key": request.key,
-                },
+                options={"headers": headers, "idempotency_key": request.key},
             )
     except openai.APIStatusError as error:
         response = error.response

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete as delete_from
-from sqlalchemy import func, null, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -97,7 +97,7 @@ async def put(
                 "file": new.excluded.file,
                 "revision": Document.revision + 1,
                 "state": "pending",
-                "error": null(),
+                "error": None,
                 "job": None,
             },
         ).returning(Document.id)
@@ -203,7 +203,7 @@ async def serve(session: AsyncSession, document: DocumentId, revision: int, *, t
         .values(
             served=revision,
             state="ready",
-            error=null(),
+            error=None,
             chunks=facts[0],
             tokens=facts[1],
             title=func.coalesce(func.nullif(Document.title, ""), title),

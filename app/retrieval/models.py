@@ -15,7 +15,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base
+from app.core.db import Base, no_json_null
 from app.core.ids import ChunkId, CollectionId, DocumentId, FileId, JobId, TenantId
 
 DIMENSIONS = 256
@@ -53,6 +53,7 @@ class Document(Base):
             name="ready_is_served",
         ),
         CheckConstraint("(error IS NOT NULL) = (state = 'failed')", name="fails_with_a_reason"),
+        no_json_null("error"),
         Index("document_of_file", "file"),
         Index("document_of_job", "job"),
     )

@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base
+from app.core.db import Base, no_json_null
 from app.core.ids import AttemptId, JobId, StepId, TenantId, VersionId
 
 
@@ -50,6 +50,7 @@ class Step(Base):
         ForeignKeyConstraint(["attempt"], ["attempt.id"]),
         CheckConstraint("state IN ('succeeded', 'failed')", name="state_known"),
         CheckConstraint("(error IS NOT NULL) = (state = 'failed')", name="fails_with_a_reason"),
+        *map(no_json_null, ("result", "error")),
         Index(
             "step_recorded",
             "job",
@@ -70,7 +71,7 @@ class Step(Base):
     item: Mapped[int]  # 0, or the position in a map's list
     kind: Mapped[str]
     state: Mapped[str]
-    result: Mapped[Any | None] = mapped_column(JSONB)
+    result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     error: Mapped[dict[str, Any] | None]
     facts: Mapped[
         dict[str, Any]

@@ -178,7 +178,9 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Uuid(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("subject", sa.Uuid(), nullable=False),
-        sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "payload", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("relayed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["tenant"], ["tenant.id"], name=op.f("outbox_event_tenant_fkey")),
@@ -298,7 +300,9 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Uuid(), nullable=False),
         sa.Column("workflow", sa.Text(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
-        sa.Column("definition", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "definition", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -387,10 +391,18 @@ def upgrade() -> None:
         sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("priority", sa.BigInteger(), nullable=False),
         sa.Column("rank", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("input", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("output", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("progress", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "input", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column(
+            "output", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.Column(
+            "error", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.Column(
+            "progress", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.Column("max_cost_nanousd", sa.BigInteger(), nullable=True),
         sa.Column("predicted_nanousd", sa.BigInteger(), nullable=False),
         sa.Column("need_nanousd", sa.BigInteger(), nullable=True),
@@ -407,7 +419,9 @@ def upgrade() -> None:
         sa.Column("wake_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("run_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("metadata", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "metadata", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
         sa.Column("tags", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("end_user", sa.Text(), nullable=True),
         sa.Column("session", sa.Text(), nullable=True),
@@ -426,6 +440,13 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "(waiting_for IS NOT NULL) = (state = 'waiting')", name=op.f("job_waits_for_something")
+        ),
+        sa.CheckConstraint("jsonb_typeof(error) <> 'null'", name=op.f("job_error_is_no_json_null")),
+        sa.CheckConstraint(
+            "jsonb_typeof(output) <> 'null'", name=op.f("job_output_is_no_json_null")
+        ),
+        sa.CheckConstraint(
+            "jsonb_typeof(progress) <> 'null'", name=op.f("job_progress_is_no_json_null")
         ),
         sa.CheckConstraint(
             "lane IN ('interactive', 'standard', 'batch')", name=op.f("job_lane_known")
@@ -511,12 +532,17 @@ def upgrade() -> None:
         sa.Column("dispatched_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "error", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.CheckConstraint(
             "(ended_at IS NOT NULL) = (state = 'ended')", name=op.f("attempt_ends_once")
         ),
         sa.CheckConstraint(
             "(outcome IS NOT NULL) = (state = 'ended')", name=op.f("attempt_ends_somehow")
+        ),
+        sa.CheckConstraint(
+            "jsonb_typeof(error) <> 'null'", name=op.f("attempt_error_is_no_json_null")
         ),
         sa.CheckConstraint(
             "outcome IN ('succeeded', 'failed', 'cancelled', 'expired', 'parked', 'interrupted', 'lost', 'undelivered')",
@@ -612,7 +638,9 @@ def upgrade() -> None:
         sa.Column("file", sa.Uuid(), nullable=False),
         sa.Column("job", sa.Uuid(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "error", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.Column("revision", sa.BigInteger(), server_default="1", nullable=False),
         sa.Column("served", sa.BigInteger(), nullable=True),
         sa.Column("chunks", sa.BigInteger(), server_default="0", nullable=False),
@@ -621,6 +649,9 @@ def upgrade() -> None:
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "(error IS NOT NULL) = (state = 'failed')", name=op.f("document_fails_with_a_reason")
+        ),
+        sa.CheckConstraint(
+            "jsonb_typeof(error) <> 'null'", name=op.f("document_error_is_no_json_null")
         ),
         sa.CheckConstraint(
             "state <> 'ready' OR (chunks > 0 AND served IS NOT DISTINCT FROM revision)",
@@ -654,7 +685,9 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("attempt", sa.Uuid(), nullable=True),
-        sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "data", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
         sa.ForeignKeyConstraint(
             ["tenant", "job"], ["job.tenant", "job.id"], name=op.f("job_event_tenant_job_fkey")
         ),
@@ -754,7 +787,9 @@ def upgrade() -> None:
         sa.Column("step", sa.Text(), nullable=False),
         sa.Column("effect_key", sa.Text(), nullable=False),
         sa.Column("accounts", postgresql.ARRAY(sa.Uuid()), nullable=False),
-        sa.Column("labels", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "labels", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("price", sa.Uuid(), nullable=False),
@@ -805,13 +840,25 @@ def upgrade() -> None:
         sa.Column("item", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "result", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.Column(
+            "error", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.Column(
+            "facts", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "(error IS NOT NULL) = (state = 'failed')", name=op.f("step_fails_with_a_reason")
+        ),
+        sa.CheckConstraint(
+            "jsonb_typeof(error) <> 'null'", name=op.f("step_error_is_no_json_null")
+        ),
+        sa.CheckConstraint(
+            "jsonb_typeof(result) <> 'null'", name=op.f("step_result_is_no_json_null")
         ),
         sa.CheckConstraint("state IN ('succeeded', 'failed')", name=op.f("step_state_known")),
         sa.ForeignKeyConstraint(["attempt"], ["attempt.id"], name=op.f("step_attempt_fkey")),
@@ -841,7 +888,9 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Uuid(), nullable=False),
         sa.Column("job", sa.Uuid(), nullable=False),
         sa.Column("reservation", sa.Uuid(), nullable=False),
-        sa.Column("reply", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "reply", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["reservation"], ["reservation.id"], name=op.f("effect_reservation_fkey")

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import JSON, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
@@ -54,6 +54,29 @@ def test_every_foreign_key_has_an_index(admin: psycopg.Connection) -> None:
     """Tenants are never deleted: a key to the tenant alone needs none."""
     missing = admin.execute(FOREIGN_KEYS_WITHOUT_INDEX).fetchall()
     assert [row for row in missing if not row[1].endswith("_tenant_fkey")] == []
+
+
+def test_nothing_in_a_json_column_is_the_null_of_sql(admin: psycopg.Connection) -> None:
+    """`IS NULL` must find it: JSON's null beside it would be a second nothing."""
+    nullable = admin.execute(
+        "SELECT attrelid::regclass::text, attname FROM pg_attribute"
+        " JOIN pg_class ON pg_class.oid = attrelid"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        " AND atttypid = 'jsonb'::regtype AND NOT attnotnull"
+    ).fetchall()
+    refusing = admin.execute(
+        "SELECT conrelid::regclass::text, attname FROM pg_constraint"
+        " JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]"
+        " WHERE contype = 'c' AND cardinality(conkey) = 1"
+        " AND pg_get_constraintdef(pg_constraint.oid)"
+        " = format('CHECK ((jsonb_typeof(%I) <> ''null''::text))', attname)"
+    ).fetchall()
+    assert ("job", "error") in nullable
+    assert sorted(nullable) == sorted(refusing)
+    for table in METADATA.sorted_tables:
+        for column in table.columns:
+            if isinstance(column.type, JSON):
+                assert column.type.none_as_null, f"{column}: None would be written as JSON's null"
 
 
 APPEND_ONLY = (

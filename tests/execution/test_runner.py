@@ -87,6 +87,27 @@ async def test_every_step_is_recorded_once_with_what_it_cost(shop: Shop, fake: P
     assert set(fake.calls.values()) == {1}
 
 
+async def test_a_callers_trace_goes_on_in_each_provider_call(shop: Shop, fake: Provider) -> None:
+    above = "00f067aa0ba902b7"
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    shop.job(asking("first", "second"), traceparent=f"00-{trace}-{above}-01")
+    fake.script = [Answer(status=503), Answer()]
+
+    await shop.run()
+
+    sent = [one.headers["traceparent"].split("-") for one in fake.asked]
+    assert [(version, of, flags) for version, of, _, flags in sent] == [("00", trace, "01")] * 3
+    assert len({above, *(parent for _, _, parent, _ in sent)}) == 4  # a retry is a call of its own
+
+
+async def test_without_a_callers_trace_a_provider_is_told_of_none(
+    shop: Shop, fake: Provider
+) -> None:
+    shop.job(asking("only"))
+    await shop.run()
+    assert "traceparent" not in fake.asked[0].headers
+
+
 async def test_a_resumed_job_repeats_no_recorded_step(shop: Shop, fake: Provider) -> None:
     job = shop.job(asking("first", "second"))
     fake.script = [Answer(), Answer(status=400, body={"error": {"message": "no"}})]

@@ -32,6 +32,7 @@ async def run(
         temperature=step.temperature,
         stop=step.stop,
         rung=step.rung,
+        traceparent=claimed.traceparent,
     )
     reply = await gateway.complete(bench.runtime.gateway, place, ask)
     result = {

@@ -70,7 +70,7 @@ async def watched(pid: int, work: Any) -> tuple[Any, Cost]:
         nonlocal peak
         while True:
             peak = max(peak, await asyncio.to_thread(footprint.tree_bytes, pid))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)  # reading the maps stops the process for a moment
 
     sampling = asyncio.create_task(sample())
     try:

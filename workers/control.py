@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 WAKE_SECONDS: Final = 0.5
 REAP_SECONDS: Final = 0.5
 RELAY_SECONDS: Final = 0.25
+RELAY_GAP: Final = 0.05
+DISPATCH_GAP: Final = 0.005
 SEAL_SECONDS: Final = 0.25
 ROLL_SECONDS: Final = 2.0
 TIDY_SECONDS: Final = 30.0
@@ -60,10 +63,26 @@ async def _listening(db: Database, channel: str) -> AsyncIterator[asyncio.Event]
                 await task
 
 
-async def _pause(heard: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(heard.wait(), seconds)
-    heard.clear()
+class _Pace:
+    """Waits for the next pass: until something is heard, but no sooner than a gap after the last one began.
+
+    An idle loop answers at once; a busy one gathers what comes meanwhile, and is paid for once.
+    """
+
+    def __init__(self, heard: asyncio.Event, *, gap: float, longest: float) -> None:
+        self._heard = heard
+        self._gap = gap
+        self._longest = longest
+        self._began = time.monotonic()
+
+    async def next(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._heard.wait(), self._longest)
+        early = self._began + self._gap - time.monotonic()
+        if early > 0:
+            await asyncio.sleep(early)
+        self._began = time.monotonic()
+        self._heard.clear()
 
 
 async def dispatcher(db: Database, chosen: Settings, publisher: publishing.Publisher) -> None:
@@ -74,8 +93,8 @@ async def dispatcher(db: Database, chosen: Settings, publisher: publishing.Publi
         await db.connect_hot(settings=dispatch.SETTINGS) as connection,
     ):
         epoch = await dispatch.lead(connection)
+        pace = _Pace(heard, gap=DISPATCH_GAP, longest=chosen.scheduling.fallback.total_seconds())
         while True:
-            heard.clear()
             done = await dispatch.release(connection, epoch, chosen.scheduling, lease)
             refused = await _publish(publisher, done.released)
             if refused:
@@ -83,7 +102,7 @@ async def dispatcher(db: Database, chosen: Settings, publisher: publishing.Publi
                 await dispatch.unpublish(connection, refused)
                 await asyncio.sleep(chosen.scheduling.fallback.total_seconds())
             elif not done.more:
-                await _pause(heard, chosen.scheduling.fallback.total_seconds())
+                await pace.next()
 
 
 async def _publish(
@@ -113,13 +132,13 @@ async def reaping(db: Database, leases: LeaseConfig) -> None:
 async def relaying(db: Database, publisher: publishing.Publisher, chosen: Settings) -> None:
     """Events to deliveries, due deliveries to their lane. Woken when a job ends, or by the clock."""
     async with _listening(db, "jobs_ended") as heard:
+        pace = _Pace(heard, gap=RELAY_GAP, longest=RELAY_SECONDS)
         while True:
-            heard.clear()
             moved = await relay.relay(db)
             due = await deliveries.due(db, chosen.webhooks, DELIVERY_BATCH)
             await publisher.deliveries(due)
             if not moved and len(due) < DELIVERY_BATCH:
-                await _pause(heard, RELAY_SECONDS)
+                await pace.next()
 
 
 def _every(

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from app.bootstrap.settings import Settings
@@ -16,7 +16,7 @@ from workers import celery as celery_app
 
 # No retry inside: what isn't published now goes back to the queue, where it is safe.
 _ONCE: Final[dict[str, Any]] = {"retry": False, "ignore_result": True}
-_REFUSALS: Final = (OperationalError, RedisError, OSError)
+_REFUSALS: Final = (KombuError, RedisError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +42,32 @@ class Publisher:
         return await asyncio.get_running_loop().run_in_executor(self.thread, work, *arguments)
 
     def _attempts(self, lane: str, items: Sequence[Released]) -> list[Released]:
-        queue = celery_app.queue_of(lane)
-        for place, item in enumerate(items):
-            body = {"job": str(item.job), "attempt": str(item.attempt)}
-            try:
-                with self.app.producer_pool.acquire(block=True) as producer:
-                    self.app.send_task(
-                        "towpath.jobs.run", kwargs=body, queue=queue, producer=producer,
-                        task_id=str(item.attempt), **_ONCE,
-                    )  # fmt: skip
-            except _REFUSALS:
-                return list(items[place:])
-        return []
+        bodies = [
+            (str(item.attempt), {"job": str(item.job), "attempt": str(item.attempt)})
+            for item in items
+        ]
+        # Where the broker took some of a group, those come back too: their messages find no attempt.
+        return (
+            [] if self._send("towpath.jobs.run", celery_app.queue_of(lane), bodies) else list(items)
+        )
 
     def _deliveries(self, items: Sequence[DeliveryId]) -> None:
-        for item in items:
-            try:
-                self.app.send_task(
-                    "towpath.webhooks.deliver",
-                    kwargs={"delivery": str(item)},
-                    queue=celery_app.WEBHOOKS,
-                    **_ONCE,
-                )
-            except _REFUSALS:
-                return
+        bodies = [(None, {"delivery": str(item)}) for item in items]
+        self._send("towpath.webhooks.deliver", celery_app.WEBHOOKS, bodies)
+
+    def _send(
+        self, task: str, queue: str, bodies: Sequence[tuple[str | None, dict[str, str]]]
+    ) -> bool:
+        """One pipeline for all. False where the broker did not take them, or no answer came."""
+        try:
+            with self.app.producer_pool.acquire(block=True) as producer, producer.batch():
+                for task_id, body in bodies:
+                    self.app.send_task(
+                        task, kwargs=body, queue=queue, producer=producer, task_id=task_id, **_ONCE
+                    )
+        except _REFUSALS:
+            return False
+        return True
 
     def close(self) -> None:
         """End the thread and its connections."""

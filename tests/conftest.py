@@ -8,6 +8,7 @@ from pathlib import Path
 import hypothesis
 import psycopg
 import pytest
+import redis
 from psycopg import sql
 from sqlalchemy import NullPool
 from sqlalchemy.engine import make_url
@@ -16,6 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from app.core import ids
 from app.core.db import Database
 from app.core.ids import TenantId
+from app.embedded import states
+from app.embedded import valkey as valkey_server
+from app.embedded.valkey import Running as Valkey
 from migrations import run as migrations
 from tests.arrange import make_tenant
 
@@ -54,7 +58,6 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
         yield str(given)
         return
     from app.embedded import postgres as server  # noqa: PLC0415 - only where none is given
-    from app.embedded import states  # noqa: PLC0415
 
     # Not pytest's own folder: under root the server's user may not enter it.
     folder = states.temporary()
@@ -62,6 +65,25 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
     yield running.superuser_url
     running.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """A Valkey for this process's tests."""
+    folder = states.temporary()
+    running = valkey_server.start(folder / "vk")
+    yield running
+    running.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def cache_url(valkey: Valkey) -> str:
+    """An empty database of it."""
+    url = valkey.database(1)
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ def build(open_platform: Callable[[], Awaitable[ApiPlatform]], *, body_bytes: in
         watch = Watch(platform.db)
         watch.open()
         metrics.watching(watch.watchers)
+        metrics.limiting(platform.limiter)
         app.state.watch = watch
         yield {"platform": platform, "watch": watch, "metrics": metrics}
         await watch.close()

@@ -36,7 +36,7 @@ IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 def asker(request: Request, caller: Caller) -> Asker:
     """On whose behalf a job is admitted, and from where."""
     who = actor(request, caller)
-    return Asker(caller.tenant, caller.key, who, who.request_id, who.address)
+    return Asker(caller.tenant, caller.key, who, who.request_id, who.address, caller.limits)
 
 
 def actor(request: Request, caller: Caller) -> Actor:

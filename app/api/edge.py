@@ -51,7 +51,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
-                    *message["headers"], *_ALWAYS, (b"x-request-id", request_id.encode())
+                    *message["headers"], *_ALWAYS, *state.get("headers", ()), (b"x-request-id", request_id.encode())
                 ]  # fmt: skip
             elif status == _TOO_LARGE and not message.get("more_body", False):
                 # The answer is whole, but the connection is closed only when the client has fallen

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
-from app.api import asking, problems, wire
+from app.api import asking, limits, problems, wire
 from app.api.asking import IdempotencyKey
 from app.api.bodies import EXAMPLE, JOB_EXAMPLE, JobBody, Lane, NewJob, Status
 from app.api.details import ReceiptBody, StepBody
@@ -34,7 +34,7 @@ _RETRY: Final = "POST /v1/jobs/{id}/retry"
 
 _ADMISSION: Final = (
     "budget_exhausted", "unknown_workflow", "unpriced_model", "idempotency_key_reused", "disabled",
-    "idempotency_key_missing",
+    "idempotency_key_missing", "rate_limited_tokens",
 )  # fmt: skip
 
 
@@ -99,6 +99,7 @@ async def admit_job(
         metrics.admitted(refusal.code)
         raise
     metrics.admitted(admitted.outcome)
+    limits.tell(request, admitted.standings)
     job = await _admitted(platform, caller, spec, admitted)
     headers = {"Location": f"/v1/jobs/{job.id}"}
     return answer(job, 202, wire.replay(headers, admitted.outcome == "replayed"))
@@ -172,6 +173,7 @@ async def _outcome(
         request.state.metrics.admitted(ended.code)
         return _refusal(ended, request)
     request.state.metrics.admitted(ended.outcome)
+    limits.tell(request, ended.standings)
     job = await _admitted(platform, caller, sent[0], ended)
     return BulkOutcome(status=202, replayed=ended.outcome == "replayed", job=job, problem=None)
 

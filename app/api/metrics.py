@@ -5,6 +5,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from app.ratelimit.limiter import Limiter
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30)
 
@@ -58,6 +60,19 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         gauge.set_function(count)
+
+    def limiting(self, limiter: Limiter) -> None:
+        """Show whether the shared limits are in reach, and what was counted without them."""
+        lost = Gauge(
+            "towpath_limits_lost", "1 while the shared rate limits are out of reach.",
+            registry=self._registry,
+        )  # fmt: skip
+        lost.set_function(lambda: float(limiter.lost))
+        alone = Gauge(
+            "towpath_limits_counted_alone_total", "Requests counted by this process by itself.",
+            registry=self._registry,
+        )  # fmt: skip
+        alone.set_function(lambda: float(limiter.losses))
 
     def exposition(self) -> bytes:
         """All of it, in the text format."""

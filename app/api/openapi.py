@@ -19,7 +19,10 @@ DESCRIPTION: Final = (
 )
 
 ALWAYS: Final = ("internal_error",)
-WITH_CALLER: Final = ("unauthenticated", "forbidden", "tenant_suspended", "unavailable")
+WITH_CALLER: Final = (
+    "unauthenticated", "forbidden", "tenant_suspended", "unavailable", "rate_limited_requests",
+    "limits_unavailable",
+)  # fmt: skip
 WITH_INPUT: Final = ("validation_failed", "bad_request")
 WITH_BODY: Final = ("invalid_json", "payload_too_large", "unsupported_media_type")
 

@@ -11,9 +11,10 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from app.api import strict
+from app.api import limits, strict
 from app.api.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
 from app.core.errors import Invalid, NotFound, TowpathError
+from app.ratelimit.errors import RateLimited
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -35,6 +36,9 @@ STATUS: Final = {
     "unknown_workflow": 422,
     "unpriced_model": 422,
     "idempotency_key_reused": 422,
+    # too fast, or too much
+    "rate_limited_requests": 429,
+    "rate_limited_tokens": 429,
     # not in this state
     "idempotency_in_progress": 409,
     "job_finished": 409,
@@ -46,6 +50,7 @@ STATUS: Final = {
     "overloaded": 503,
     "unavailable": 503,
     "disabled": 503,
+    "limits_unavailable": 503,
     "internal_error": 500,
     # what ends an attempt, not a request: a fault of ours where a route meets it
     "account_unknown": 500,
@@ -98,6 +103,8 @@ def respond(error: TowpathError, request_id: str | None) -> Response:
     """A refusal as an answer."""
     status = status_of(error)
     headers = _headers(error, status)
+    if isinstance(error, RateLimited):
+        headers |= limits.headers(error.standings, error)
     body = json.dumps(body_of(error, request_id), default=_plain).encode()
     return Response(body, status, headers=headers, media_type=MEDIA_TYPE)
 
@@ -112,7 +119,7 @@ def _headers(error: TowpathError, status: int) -> dict[str, str]:
             return {"Allow": ", ".join(error.context.get("allowed", ()))}
         case 413:
             return {"Connection": "close"}  # the rest of the body is not worth reading
-        case 503:
+        case 429 | 503:
             return {"Retry-After": str(error.context.get("retry_after", _RETRY_AFTER))}
         case _:
             return {}

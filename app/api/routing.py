@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from app.api import strict
+from app.api import limits, strict
 from app.api.errors import InvalidJson, UnsupportedMediaType
 from app.bootstrap.platform import ApiPlatform
 from app.tenants import keys
@@ -78,8 +78,9 @@ class Route(APIRoute):
         )
         # `_read` has looked at the content type already.
         super().__init__(path, endpoint, **options | {"strict_content_type": False})
-        # Who may call it, or None where everybody may.
+        # Who may call it, or None where everybody may; and the name that limits know it by.
         self.guard = _guard(self.dependant)
+        self.named = f"{min(self.methods or ())} {self.path_format}"
         if _is_plain(self.dependant):
             self._bodies = [
                 (one.name, _model(one.field_info)) for one in self.dependant.body_params
@@ -98,6 +99,7 @@ class Route(APIRoute):
         async def guarded(request: Request) -> Response:
             if guard is not None:
                 request.state.caller = await _identify(request, guard.scope)
+                await limits.enter(request, request.state.caller, self.named)
             if reads:
                 request = _StrictRequest(request.scope, request.receive)
                 await request.read()
@@ -114,6 +116,7 @@ class Route(APIRoute):
         request = _StrictRequest(scope, receive)
         if self.guard is not None:
             request.state.caller = await _identify(request, self.guard.scope)
+            await limits.enter(request, request.state.caller, self.named)
         given: dict[str, Any] = {}
         for name, model in self._bodies:
             await request.read()

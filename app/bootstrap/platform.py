@@ -16,6 +16,7 @@ from app.intake import admission
 from app.intake.admission import Desk
 from app.llm import gateway as calling
 from app.llm.gateway import Gateway
+from app.ratelimit.limiter import Limiter
 from app.retrieval import embedding
 from app.retrieval.embedding import Embedder
 from app.secrets import vault as sealing
@@ -40,11 +41,13 @@ class ApiPlatform:
     embedder: Embedder
     sender: Sender
     keys: keys.Cache
+    limiter: Limiter
 
     async def close(self) -> None:
         """Wait for what is in flight, then let the database go."""
         await self.desk.close()
         await self.keys.close()
+        await self.limiter.close()
         self.sender.close()
         await self.db.close()
 
@@ -83,11 +86,13 @@ async def open_api(settings: Settings) -> ApiPlatform:
     """The parts of an API process."""
     db = database(settings, pool_size=settings.api.database_pool)
     ladder = settings.llm.ladder(settings.llm_base_url)
-    desk = admission.open_desk(db, settings.intake, [(it.provider, it.model) for it in ladder])
+    limiter = Limiter(settings.cache_url, settings.ratelimit)
+    rungs = [(it.provider, it.model) for it in ladder]
+    desk = admission.open_desk(db, settings.intake, rungs, limiter)
     return ApiPlatform(
         settings, db, desk, sealing.open_vault(vault_config(settings)),
         storing.open_store(settings.files_folder), embedding.open_embedder(), sender(settings),
-        keys.Cache(),
+        keys.Cache(), limiter,
     )  # fmt: skip
 
 

@@ -22,7 +22,9 @@ def held(settings: Settings) -> list[str]:
         secrets.append(settings.secrets.key.get_secret_value())
     if settings.sentry_dsn is not None:
         secrets.append(settings.sentry_dsn)
-    for url in (settings.database_url, settings.database_owner_url, settings.broker_url):
+    for url in (
+        settings.database_url, settings.database_owner_url, settings.broker_url, settings.cache_url,
+    ):  # fmt: skip
         password = None if url is None else make_url(url).password
         if password is not None:
             secrets.append(str(password))

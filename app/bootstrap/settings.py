@@ -12,6 +12,7 @@ from app.execution.config import ExecutionConfig
 from app.intake.config import IntakeConfig
 from app.jobs.states import LANES
 from app.llm.config import LlmConfig
+from app.ratelimit.config import RatelimitConfig
 from app.scheduling.config import SchedulingConfig
 from app.secrets.config import SecretsConfig
 from app.webhooks.config import WebhooksConfig
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     database_url: str | None = None  # None: the embedded one, by `towpath up`
     database_owner_url: str | None = None  # for migrations alone
     broker_url: str | None = None
+    cache_url: str | None = None  # apart from the broker's, which never evicts
     llm_base_url: str | None = None  # an OpenAI-compatible server for the first route
     state_dir: Path = Path(".towpath")
     files_dir: Path | None = None  # None: `files` in the state folder
@@ -59,6 +61,7 @@ class Settings(BaseSettings):
     execution: ExecutionConfig = ExecutionConfig()
     intake: IntakeConfig = IntakeConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
+    ratelimit: RatelimitConfig = RatelimitConfig()
     llm: LlmConfig = Field(default_factory=LlmConfig)
     secrets: SecretsConfig = SecretsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()

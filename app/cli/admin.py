@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bootstrap import tenancy
 from app.budgets import accounts
-from app.cli import operating, showing
+from app.cli import limits, operating, showing
 from app.cli.showing import AsJson
 from app.core import clock, ids, money
 from app.core.errors import NotFound
@@ -43,6 +43,8 @@ app.add_typer(_keys, name="keys")
 app.add_typer(_budgets, name="budgets")
 app.add_typer(_prices, name="prices")
 app.add_typer(_switches, name="switches")
+app.add_typer(limits.app, name="limits")
+app.add_typer(limits.plans_app, name="plans")
 
 Slug = Annotated[str, typer.Argument(help="The tenant's slug.")]
 Reason = Annotated[str, typer.Option(help="Why; it stays in the audit trail.")]
@@ -148,15 +150,16 @@ def set_tenant(
     require_idempotency: Annotated[
         bool | None, typer.Option(help="Refuse POSTs without an Idempotency-Key.")
     ] = None,
+    plan: Annotated[str | None, typer.Option(help="The plan whose limits it has.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why.")] = None,
     json_: AsJson = False,
 ) -> None:
-    """Change a tenant's share, its jobs at once, or whether it must send idempotency keys."""
+    """Change a tenant's share, its jobs at once, whether it must send idempotency keys, its plan."""
 
     async def work(session: AsyncSession, tenant: Tenant) -> None:
         await directory.set_caps(
             session, tenant.id, actor=operating.actor(), weight=weight, max_running=max_running,
-            requires_idempotency=require_idempotency, reason=reason,
+            requires_idempotency=require_idempotency, plan=plan, reason=reason,
         )  # fmt: skip
 
     _change_tenant(slug, work, json_)

@@ -200,6 +200,7 @@ def _environment(options: Options, running: Servers, receiver: str) -> dict[str,
         "TOWPATH_STATE_DIR": str(options.state),
         "TOWPATH_DATABASE_URL": settings.database_url or here.app_url,
         "TOWPATH_BROKER_URL": settings.broker_url or here.broker_url,
+        "TOWPATH_CACHE_URL": settings.cache_url or here.cache_url,
         "TOWPATH_LLM_BASE_URL": settings.llm_base_url or here.llm_base_url,
         "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": json.dumps(allowed),
     }

@@ -20,12 +20,17 @@ from app.core.recent import Recent
 from app.idempotency import records
 from app.idempotency.errors import IdempotencyKeyReused
 from app.intake.config import IntakeConfig
+from app.ratelimit import charging
+from app.ratelimit.buckets import Standing
+from app.ratelimit.limiter import Limiter
 from app.switches import levers
 from app.switches.errors import Disabled
+from app.tenants.limits import NONE, Limits
 from app.usage import pricing
 from app.usage.errors import UnpricedModel
 from app.workflows import definitions, versions
 from app.workflows.definitions import Predicted
+from app.workflows.errors import UnknownWorkflow
 
 _ADMIT = statements.load(__file__, "admit")
 
@@ -74,19 +79,22 @@ class Asker:
     actor: trail.Actor
     request_id: str | None = None
     address: str | None = None
+    limits: Limits = NONE  # of the tenant; what the platform asks for itself has none
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """The job that stands for the intent, and whether this call made it.
 
-    Where it did, the job has this version and was created `at`, the database's time.
+    Where it did, the job has this version and was created `at`, the database's time. `standings` is
+    what is left of the limits that it was charged to.
     """
 
     job: JobId
     outcome: Literal["created", "replayed"]
     version_number: int
     at: datetime
+    standings: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +120,16 @@ class Desk:
     pinned: Recent[tuple[TenantId, str, int | None], Pinned]
     prices: Recent[tuple[str, str], pricing.Price | None]
     off: Recent[None, frozenset[str]]
+    limiter: Limiter
 
     async def close(self) -> None:
         """Wait for what is in flight."""
         await self.group.close()
 
 
-def open_desk(db: Database, config: IntakeConfig, rungs: Sequence[tuple[str, str]]) -> Desk:
+def open_desk(
+    db: Database, config: IntakeConfig, rungs: Sequence[tuple[str, str]], limiter: Limiter
+) -> Desk:
     """A desk on this database."""
     kept = config.idempotency_kept
 
@@ -145,7 +156,7 @@ def open_desk(db: Database, config: IntakeConfig, rungs: Sequence[tuple[str, str
 
     return Desk(
         db, config, rungs, GroupCommit(run, db, weigh=_weight), Recent(pin, config.known_for),
-        Recent(price, PRICE_KNOWN_FOR), Recent(off, config.known_for),
+        Recent(price, PRICE_KNOWN_FOR), Recent(off, config.known_for), limiter,
     )  # fmt: skip
 
 
@@ -159,14 +170,58 @@ async def admit(
     """Accept a job durably. The same key and intent answer with the first job.
 
     Raises Invalid, UnknownWorkflow, UnpricedModel, BudgetExhausted (its envelope has no room; nothing is
-    stored), IdempotencyKeyReused, Disabled, Unavailable.
+    stored), IdempotencyKeyReused, Disabled, Unavailable, RateLimitedRequests, RateLimitedTokens.
     """
     if "admission" in await desk.off.get(None):
         raise Disabled("Admission is switched off.", switch="admission")
-    pinned = await desk.pinned.get((asker.tenant, spec.workflow, spec.version))
+    pinned, calls, charged = await _charge(desk, asker, spec, key)
+    try:
+        return await _admit(desk, asker, spec, pinned, calls, key, job or JobId(ids.new()), charged)
+    except TowpathError:
+        _give_back(desk, asker, spec, calls)
+        raise
+
+
+async def _charge(
+    desk: Desk, asker: Asker, spec: JobSpec, key: str | None
+) -> tuple[Pinned, Sequence[Predicted], tuple[Standing, ...]]:
+    """What the job will probably call, drawn from the limits before anything else of it is looked at."""
+    try:
+        pinned = await desk.pinned.get((asker.tenant, spec.workflow, spec.version))
+    except UnknownWorkflow:
+        if asker.limits.rates:  # asking for what isn't there is asking, too
+            await charging.charge(desk.limiter, asker.limits, _asked(asker, spec, ()), key)
+        raise
+    calls = definitions.predict(pinned.definition, len(json.dumps(spec.input)))
+    if not asker.limits.rates:
+        return pinned, calls, ()
+    asked = _asked(asker, spec, calls)
+    return pinned, calls, await charging.charge(desk.limiter, asker.limits, asked, key)
+
+
+def _asked(asker: Asker, spec: JobSpec, calls: Sequence[Predicted]) -> charging.Request:
+    tokens = sum(call.calls * (call.input_tokens + call.output_tokens) for call in calls)
+    return charging.Request(asker.tenant, asker.key, ROUTE, spec.end_user, tokens)
+
+
+def _give_back(desk: Desk, asker: Asker, spec: JobSpec, calls: Sequence[Predicted]) -> None:
+    """No job was made: the request stays counted, its tokens don't."""
+    if asker.limits.rates:
+        desk.limiter.refund(charging.refund(asker.limits, _asked(asker, spec, calls)))
+
+
+async def _admit(
+    desk: Desk,
+    asker: Asker,
+    spec: JobSpec,
+    pinned: Pinned,
+    calls: Sequence[Predicted],
+    key: str | None,
+    job: JobId,
+    charged: tuple[Standing, ...],
+) -> Admitted:
     definitions.check_input(pinned.schema, spec.input)
-    predicted = await _predict(desk, pinned, spec)
-    job = job or JobId(ids.new())
+    predicted = UNPREDICTED_NANOUSD + sum([await _price(desk, call) for call in calls])
     row = await desk.group.submit(_item(desk, asker, spec, pinned, predicted, key, job))
     if row.outcome == "conflict":
         raise IdempotencyKeyReused("The key was used with another request.")
@@ -175,12 +230,9 @@ async def admit(
             asked_nanousd=min(predicted, spec.max_cost_nanousd or predicted),
             limit_nanousd=row.limit_nanousd, spent_nanousd=row.spent_nanousd, held_nanousd=row.held_nanousd,
         )  # fmt: skip
-    return Admitted(JobId(row.job), row.outcome, pinned.number, row.at)
-
-
-async def _predict(desk: Desk, pinned: Pinned, spec: JobSpec) -> int:
-    calls = definitions.predict(pinned.definition, len(json.dumps(spec.input)))
-    return UNPREDICTED_NANOUSD + sum([await _price(desk, call) for call in calls])
+    if row.outcome == "replayed":
+        _give_back(desk, asker, spec, calls)
+    return Admitted(JobId(row.job), row.outcome, pinned.number, row.at, charged)
 
 
 async def _price(desk: Desk, call: Predicted) -> int:

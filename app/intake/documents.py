@@ -5,7 +5,7 @@ leaves a pending document without a job: the same request, sent again, finds it 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.core import ids
 from app.core.ids import CollectionId, DocumentId, JobId
@@ -16,6 +16,7 @@ from app.intake import admission
 from app.intake.admission import Asker, Desk, JobSpec
 from app.retrieval import documents
 from app.retrieval.documents import DocumentFacts
+from app.tenants.limits import NONE
 
 ROUTE = "POST /v1/collections/{name}/documents"
 
@@ -59,7 +60,8 @@ async def upload(
         "towpath.ingest", {"document": ids.wire("doc", facts.id)}, lane="batch", tags=("ingest",),
         metadata={"document": sent.name},
     )  # fmt: skip
-    admitted = await admission.admit(desk, asker, spec, key=None)
+    # The upload was counted when it came; the job that follows from it isn't the client's request.
+    admitted = await admission.admit(desk, replace(asker, limits=NONE), spec, key=None)
     async with desk.db.transaction() as session:
         await documents.assign(session, asker.tenant, facts.id, admitted.job)
     return Uploaded(facts.id, admitted.job, replayed)

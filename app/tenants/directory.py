@@ -12,12 +12,14 @@ from app.core import ids, lists
 from app.core.errors import Invalid, NotFound
 from app.core.ids import TenantId
 from app.core.lists import Page
-from app.tenants.models import Tenant
+from app.tenants.models import Plan, Tenant
 
 NAME_CHARS: Final = 200
 
 _SLUG: Final = re.compile(r"[a-z0-9](?:-?[a-z0-9]){0,62}")
-_TOLD: Final = ("slug", "name", "state", "weight", "max_running", "requires_idempotency")
+_TOLD: Final = (
+    "slug", "name", "state", "weight", "max_running", "requires_idempotency", "plan",
+)  # fmt: skip
 
 
 async def create(
@@ -83,14 +85,14 @@ async def suspend(
     session: AsyncSession, tenant: TenantId, *, actor: trail.Actor, reason: str
 ) -> None:
     """Refuse every request of this tenant from now on; within a second where its key is cached."""
-    await _change(session, tenant, actor, "tenant.suspend", reason, {"state": "suspended"})
+    await change(session, tenant, actor, "tenant.suspend", reason, {"state": "suspended"})
 
 
 async def resume(
     session: AsyncSession, tenant: TenantId, *, actor: trail.Actor, reason: str
 ) -> None:
     """Let a suspended tenant in again."""
-    await _change(session, tenant, actor, "tenant.resume", reason, {"state": "active"})
+    await change(session, tenant, actor, "tenant.resume", reason, {"state": "active"})
 
 
 async def set_caps(
@@ -101,16 +103,23 @@ async def set_caps(
     weight: int | None = None,
     max_running: int | None = None,
     requires_idempotency: bool | None = None,
+    plan: str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Change a tenant's share, its jobs at once, or whether its POSTs need a key. None leaves as is."""
+    """Change a tenant's share, its jobs at once, whether its POSTs need a key, its plan. None leaves as is.
+
+    Raises NotFound, also where there is no such plan; Invalid.
+    """
+    if plan is not None and await session.get(Plan, plan) is None:
+        raise NotFound("There is no such plan.")
     given = {
         "weight": weight,
         "max_running": max_running,
         "requires_idempotency": requires_idempotency,
+        "plan": plan,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    await _change(session, tenant, actor, "tenant.set_caps", reason, changes)
+    await change(session, tenant, actor, "tenant.set_caps", reason, changes)
 
 
 def wire(tenant: TenantId) -> str:
@@ -123,7 +132,7 @@ def facts(tenant: Tenant) -> dict[str, Any]:
     return {name: getattr(tenant, name) for name in _TOLD}
 
 
-async def _change(
+async def change(
     session: AsyncSession,
     tenant: TenantId,
     actor: trail.Actor,
@@ -131,6 +140,7 @@ async def _change(
     reason: str | None,
     changes: dict[str, Any],
 ) -> None:
+    """Set columns of a tenant's row, as one entry of its chain. Raises NotFound, Invalid."""
     # Not FOR UPDATE: every row of the tenant takes a share of its key by its foreign key.
     found = await session.get(
         Tenant, tenant, with_for_update={"key_share": True}, populate_existing=True

@@ -20,7 +20,9 @@ from app.core.errors import Invalid, NotFound
 from app.core.groupcommit import GroupCommit
 from app.core.ids import KeyId, TenantId
 from app.core.lists import Page
+from app.tenants import limits
 from app.tenants.errors import Forbidden, TenantSuspended, Unauthenticated
+from app.tenants.limits import Limits
 from app.tenants.models import ApiKey
 
 ADMIN: Final = "admin"  # the platform's own routes, over all tenants
@@ -51,6 +53,7 @@ class Caller:
     scopes: frozenset[str]
     requires_idempotency: bool
     expires_at: datetime | None
+    limits: Limits = limits.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +211,9 @@ def _caller(row: Any) -> Caller:
     if row.tenant_state != "active":
         raise TenantSuspended
     return Caller(
-        row.tenant, row.key, frozenset(row.scopes), row.requires_idempotency, row.expires_at
-    )
+        row.tenant, row.key, frozenset(row.scopes), row.requires_idempotency, row.expires_at,
+        limits.in_force(row.plan_limits, row.limits),
+    )  # fmt: skip
 
 
 def _check(name: str, wanted: list[str], within: Iterable[str] | None) -> None:

@@ -1,12 +1,23 @@
-"""Tables of tenants and their API keys."""
+"""Tables of tenants, their plans and their API keys."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
 from app.core.ids import KeyId, TenantId
+
+
+class Plan(Base):
+    """Limits that many tenants share, in the form of `limits.py`."""
+
+    __tablename__ = "plan"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    created_at: Mapped[datetime]
 
 
 class Tenant(Base):
@@ -25,6 +36,8 @@ class Tenant(Base):
     weight: Mapped[int] = mapped_column(server_default="1")
     max_running: Mapped[int] = mapped_column(server_default="100")
     requires_idempotency: Mapped[bool] = mapped_column(server_default="false")
+    plan: Mapped[str | None] = mapped_column(ForeignKey("plan.name"), index=True)
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # in place of the plan's
     created_at: Mapped[datetime]
 
 

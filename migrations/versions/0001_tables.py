@@ -31,6 +31,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("dispatch_shard_pkey")),
     )
     op.create_table(
+        "plan",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "limits",
+            postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
+            server_default="{}",
+            nullable=False,
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("plan_pkey")),
+    )
+    op.create_table(
         "price",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
@@ -63,23 +75,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("switch_pkey")),
     )
     op.create_table(
-        "tenant",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("slug", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), server_default="active", nullable=False),
-        sa.Column("weight", sa.BigInteger(), server_default="1", nullable=False),
-        sa.Column("max_running", sa.BigInteger(), server_default="100", nullable=False),
-        sa.Column("requires_idempotency", sa.Boolean(), server_default="false", nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "state IN ('active', 'suspended', 'closed')", name=op.f("tenant_state_known")
-        ),
-        sa.CheckConstraint("weight > 0 AND max_running > 0", name=op.f("tenant_positive")),
-        sa.PrimaryKeyConstraint("id", name=op.f("tenant_pkey")),
-        sa.UniqueConstraint("slug", name=op.f("tenant_slug_key")),
-    )
-    op.create_table(
         "worker",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
@@ -93,22 +88,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("worker_pkey")),
     )
     op.create_index("worker_heard", "worker", ["seen_at"], unique=False)
-    op.create_table(
-        "api_key",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant", sa.Uuid(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("prefix", sa.Text(), nullable=False),
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("scopes", postgresql.ARRAY(sa.Text()), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["tenant"], ["tenant.id"], name=op.f("api_key_tenant_fkey")),
-        sa.PrimaryKeyConstraint("id", name=op.f("api_key_pkey")),
-        sa.UniqueConstraint("digest", name=op.f("api_key_digest_key")),
-        sa.UniqueConstraint("tenant", "id", name=op.f("api_key_tenant_id_key")),
-    )
     op.create_table(
         "audit_link",
         sa.Column("chain", sa.Uuid(), nullable=False),
@@ -128,6 +107,48 @@ def upgrade() -> None:
             ["entry"], ["audit_entry.id"], name=op.f("audit_pending_entry_fkey")
         ),
         sa.PrimaryKeyConstraint("entry", name=op.f("audit_pending_pkey")),
+    )
+    op.create_table(
+        "tenant",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("slug", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="active", nullable=False),
+        sa.Column("weight", sa.BigInteger(), server_default="1", nullable=False),
+        sa.Column("max_running", sa.BigInteger(), server_default="100", nullable=False),
+        sa.Column("requires_idempotency", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("plan", sa.Text(), nullable=True),
+        sa.Column(
+            "limits",
+            postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
+            server_default="{}",
+            nullable=False,
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('active', 'suspended', 'closed')", name=op.f("tenant_state_known")
+        ),
+        sa.CheckConstraint("weight > 0 AND max_running > 0", name=op.f("tenant_positive")),
+        sa.ForeignKeyConstraint(["plan"], ["plan.name"], name=op.f("tenant_plan_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("tenant_pkey")),
+        sa.UniqueConstraint("slug", name=op.f("tenant_slug_key")),
+    )
+    op.create_index(op.f("tenant_plan"), "tenant", ["plan"], unique=False)
+    op.create_table(
+        "api_key",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("scopes", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["tenant"], ["tenant.id"], name=op.f("api_key_tenant_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("api_key_pkey")),
+        sa.UniqueConstraint("digest", name=op.f("api_key_digest_key")),
+        sa.UniqueConstraint("tenant", "id", name=op.f("api_key_tenant_id_key")),
     )
     op.create_table(
         "collection",
@@ -1007,14 +1028,16 @@ def downgrade() -> None:
     op.drop_table("idempotency_record")
     op.drop_table("file")
     op.drop_table("collection")
+    op.drop_table("api_key")
+    op.drop_index(op.f("tenant_plan"), table_name="tenant")
+    op.drop_table("tenant")
     op.drop_table("audit_pending")
     op.drop_table("audit_link")
-    op.drop_table("api_key")
     op.drop_index("worker_heard", table_name="worker")
     op.drop_table("worker")
-    op.drop_table("tenant")
     op.drop_table("switch")
     op.drop_table("price")
+    op.drop_table("plan")
     op.drop_table("dispatch_shard")
     op.drop_index("audit_entry_listed", table_name="audit_entry")
     op.drop_table("audit_entry")

@@ -27,8 +27,8 @@ OPERATOR = Actor("operator", "test")
 
 
 @pytest.fixture
-def settings(app_url: str, tmp_path: Path) -> Settings:
-    return Settings(database_url=app_url, state_dir=tmp_path)
+def settings(app_url: str, cache_url: str, tmp_path: Path) -> Settings:
+    return Settings(database_url=app_url, cache_url=cache_url, state_dir=tmp_path)
 
 
 @pytest.fixture

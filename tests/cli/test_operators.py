@@ -64,6 +64,61 @@ def test_a_tenant_is_made_whole_and_changed(towpath: Run, admin: psycopg.Connect
     ]  # fmt: skip
 
 
+def test_limits_are_a_plans_or_the_tenants_own(towpath: Run, admin: psycopg.Connection) -> None:
+    make_tenant(admin, "acme")
+    told(towpath("admin plans create small --json"))
+    told(towpath("admin limits rate plan:small --per-minute 60 --reason plan --json"))
+    told(towpath("admin limits queue plan:small --lane batch --jobs 1000 --cost 5.5 --reason plan"
+                 " --json"))  # fmt: skip
+    told(towpath("admin tenants set acme --plan small --json"))
+    planned = told(towpath("admin limits show acme --json"))["data"]
+    assert [(one["name"], one["per_minute"], one["burst"], one["jobs"], one["cost"]) for one in planned] == [
+        ("tenant-requests", 60, 60, None, None), ("batch", None, None, 1000, "5.5"),
+    ]  # fmt: skip
+    (own, _) = told(
+        towpath("admin limits rate acme --per-minute 90 --burst 9 --reason asked --json")
+    )["data"]
+    assert (own["per_minute"], own["burst"], own["when_lost"]) == (90, 9, "hold")
+    (again, _) = told(towpath("admin limits clear acme tenant-requests --reason back --json"))[
+        "data"
+    ]
+    assert again["per_minute"] == 60
+    left = told(towpath("admin limits clear acme tenant-requests --reason free --json"))["data"]
+    assert [one["name"] for one in left] == ["batch"]
+    (plan,) = told(towpath("admin plans list --json"))["data"]
+    assert [one["name"] for one in plan["limits"]] == ["tenant-requests", "batch"]
+    by_people = [action for action, kind in actions(admin) if kind == "operator"]
+    assert by_people == [
+        "plan.create", "plan.set_limits", "plan.set_limits", "tenant.set_caps", "tenant.set_limits",
+        "tenant.set_limits", "tenant.set_limits",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "admin limits rate acme --per-minute 0 --reason x",
+        "admin limits rate acme --per-minute 5 --unit calls --reason x",
+        "admin limits rate acme --per-minute 5 --of users --reason x",
+        "admin limits queue acme --lane slow --jobs 1 --reason x",
+        "admin limits queue acme --lane batch --jobs -1 --reason x",
+        "admin limits queue acme --lane batch --cost much --reason x",
+        "admin limits clear plan:small nothing --reason x",
+        "admin limits show plan:none",
+        "admin tenants set acme --plan none",
+        "admin plans create small",
+        "admin plans create Small",
+    ],
+)
+def test_a_limit_that_can_not_be_is_refused(
+    towpath: Run, admin: psycopg.Connection, command: str
+) -> None:
+    make_tenant(admin, "acme")
+    told(towpath("admin plans create small --json"))
+    assert towpath(command).exit_code == 1
+    assert told(towpath("admin limits show acme --json"))["data"] == []
+
+
 def test_a_key_is_shown_once(towpath: Run, admin: psycopg.Connection) -> None:
     make_tenant(admin, "acme")
     made = told(

@@ -13,6 +13,8 @@ from app.core.ids import TenantId
 from app.intake import admission
 from app.intake.admission import Admitted, Asker, JobSpec
 from app.intake.config import IntakeConfig
+from app.ratelimit.config import RatelimitConfig
+from app.ratelimit.limiter import Limiter
 from tests.arrange import make_workflow
 from tests.concurrency.conftest import Two
 from tests.waiting import until
@@ -26,7 +28,10 @@ async def test_fifty_clients_race_one_key_and_there_is_one_job(
     """C007: one job, one event, one record, one audit entry; fifty answers with one id."""
     make_workflow(admin, tenant)
     asker = Asker(tenant, None, Actor("operator", "x"))
-    desks = [admission.open_desk(db, IntakeConfig(), RUNGS) for _ in range(2)]
+    desks = [
+        admission.open_desk(db, IntakeConfig(), RUNGS, Limiter(None, RatelimitConfig()))
+        for _ in range(2)
+    ]
     for turn in range(10):
         calls = [
             admission.admit(
@@ -48,7 +53,7 @@ async def test_the_second_waits_for_the_first_commit_and_replays_it(
 ) -> None:
     """C007, with the first commit delayed by a lock that is held."""
     make_workflow(admin, tenant)
-    desk = admission.open_desk(db, IntakeConfig(), RUNGS)
+    desk = admission.open_desk(db, IntakeConfig(), RUNGS, Limiter(None, RatelimitConfig()))
     asker = Asker(tenant, None, Actor("operator", "x"))
     job = ids.new()
     await two.a.execute(

@@ -11,13 +11,16 @@ from app.core.ids import TenantId
 from app.intake import admission
 from app.intake.admission import Asker, Desk
 from app.intake.config import IntakeConfig
+from app.ratelimit.config import RatelimitConfig
+from app.ratelimit.limiter import Limiter
 from tests.arrange import make_workflow
 
 
 @pytest.fixture
 async def desk(db: Database, admin: psycopg.Connection, tenant: TenantId) -> AsyncIterator[Desk]:
     make_workflow(admin, tenant)
-    opened = admission.open_desk(db, IntakeConfig(), [("local", "smollm2-135m")])
+    alone = Limiter(None, RatelimitConfig())
+    opened = admission.open_desk(db, IntakeConfig(), [("local", "smollm2-135m")], alone)
     yield opened
     await opened.close()
 

@@ -28,7 +28,7 @@ async def test_a_tenant_is_found_by_id_and_slug(session: AsyncSession) -> None:
     assert found is not None
     assert directory.facts(found) == {
         "slug": "acme", "name": "Acme", "state": "active", "weight": 3, "max_running": 7,
-        "requires_idempotency": False,
+        "requires_idempotency": False, "plan": None,
     }  # fmt: skip
     assert (await directory.find(session, tenant)).slug == "acme"
     assert await directory.by_slug(session, "nobody") is None

@@ -1,0 +1,15 @@
+"""Settings of the limiter."""
+
+from datetime import timedelta
+
+from pydantic import BaseModel, NonNegativeInt, PositiveInt
+
+
+class RatelimitConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the shared counters are reached, and what holds before anybody is known."""
+
+    timeout: timedelta = timedelta(milliseconds=50)  # one call; then each process counts by itself
+    pause: timedelta = timedelta(seconds=1)  # until the counters are tried again
+    grace: timedelta = timedelta(seconds=5)  # how long a kept place waits for its client
+    places: NonNegativeInt = 10_000  # kept for one tenant; who comes later gets an estimate
+    failures_per_minute: PositiveInt = 60  # refused credentials, of one address and of one key

@@ -1,0 +1,198 @@
+"""Limits over HTTP: what a client is told, and that it can go by it."""
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from app.bootstrap.settings import Settings
+from app.core.ids import TenantId
+from app.tenants import limits
+from app.tenants.limits import Rate
+from tests.api.client import Client, Reply
+from tests.waiting import until
+
+
+def set_rates(admin: psycopg.Connection, tenant: TenantId, *rates: Rate) -> None:
+    held: dict[str, Any] = {}
+    for rate in rates:
+        held = limits.with_rate(held, rate)
+    admin.execute("UPDATE tenant SET limits = %s WHERE id = %s", (Jsonb(held), tenant))
+
+
+async def served_after(api: Client, seconds: float, send: Any) -> Reply:
+    """The answer to what is sent once so many seconds have passed."""
+    end = asyncio.get_running_loop().time() + seconds
+
+    async def due() -> bool:
+        return asyncio.get_running_loop().time() >= end
+
+    await until(due, seconds=seconds + 20)
+    reply: Reply = await send()
+    return reply
+
+
+async def test_what_is_left_is_told_with_every_answer(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    set_rates(admin, tenant, Rate("tenant", "requests", 60, 10), Rate("key", "requests", 600, 600))
+    admitted = await api.post("/v1/jobs", {"workflow": "noop", "input": {}})
+    read = await api.get("/v1/me")
+    assert admitted.status == 202
+    assert (
+        admitted.headers["RateLimit-Policy"]
+        == '"key-requests";q=600;w=60, "tenant-requests";q=10;w=10'
+    )
+    assert admitted.headers["RateLimit"] == '"key-requests";r=599;t=1, "tenant-requests";r=9;t=1'
+    assert admitted.headers["x-ratelimit-limit-requests"] == "10"
+    assert admitted.headers["x-ratelimit-remaining-requests"] == "9"
+    assert "x-ratelimit-limit-tokens" not in admitted.headers
+    assert read.headers["x-ratelimit-remaining-requests"] == "8"
+
+
+async def test_without_a_limit_nothing_is_told(api: Client) -> None:
+    read = await api.get("/v1/me")
+    assert "RateLimit" not in read.headers
+
+
+async def test_a_client_that_waits_as_told_is_served(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    """Twelve come at once to a limit of four; each of the refused comes back when it was told to."""
+    set_rates(admin, tenant, Rate("tenant", "requests", 240, 4))
+
+    async def post() -> Reply:
+        return await api.post("/v1/jobs", {"workflow": "noop", "input": {}})
+
+    replies = await asyncio.gather(*[post() for _ in range(12)])
+    refused = [reply for reply in replies if reply.status == 429]
+    assert len(refused) == 8
+    assert {reply.json["code"] for reply in refused} == {"rate_limited_requests"}
+    for reply in refused:
+        assert reply.headers["RateLimit"].endswith(f";t={reply.headers['Retry-After']}")
+        assert reply.headers["x-ratelimit-reset-requests"] == reply.headers["Retry-After"]
+        assert reply.headers["x-ratelimit-remaining-requests"] == "0"
+        assert reply.json["limit"] == "tenant-requests"
+    again = await asyncio.gather(
+        *[served_after(api, float(reply.headers["Retry-After"]), post) for reply in refused]
+    )
+    assert [reply.status for reply in again] == [202] * 8
+
+
+async def test_a_long_wait_is_cut_for_clients_and_told_in_full(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    hourly = Rate("tenant", "requests", 1, 1, route="POST /v1/jobs")
+    set_rates(admin, tenant, hourly)
+    replies = [await api.post("/v1/jobs", {"workflow": "noop", "input": {}}) for _ in range(4)]
+    assert [reply.status for reply in replies] == [202, 429, 429, 429]
+    assert [reply.headers.get("Retry-After") for reply in replies] == [None, "60", "120", "120"]
+    assert "retry_at" not in replies[2].json
+    assert replies[3].json["retry_at"].endswith("Z")
+
+
+async def test_a_limit_of_one_route_leaves_the_others_alone(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    set_rates(admin, tenant, Rate("tenant", "requests", 1, 1, route="GET /v1/me"))
+    assert [(await api.get("/v1/me")).status for _ in range(2)] == [200, 429]
+    assert (await api.get("/v1/keys")).status == 200
+    assert (await api.job())["status"] == "queued"
+
+
+async def test_each_end_user_has_a_bucket_of_its_own(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    set_rates(admin, tenant, Rate("end_user", "requests", 1, 1))
+
+    async def post(user: str) -> int:
+        sent = {"workflow": "noop", "input": {}, "end_user": user}
+        return (await api.post("/v1/jobs", sent)).status
+
+    assert [await post(user) for user in ("ann", "ann", "bob", "bob")] == [202, 429, 202, 429]
+
+
+async def test_each_item_of_a_bulk_counts_and_is_refused_by_itself(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    set_rates(admin, tenant, Rate("tenant", "requests", 1, 3))
+    bulk = await api.post("/v1/jobs/bulk", {"jobs": [{"workflow": "noop", "input": {}}] * 5})
+    assert bulk.status == 207
+    assert [one["status"] for one in bulk.json["data"]] == [202, 202, 202, 429, 429]
+    assert bulk.json["data"][4]["problem"]["code"] == "rate_limited_requests"
+
+
+@pytest.fixture
+def settings(app_url: str, cache_url: str, tmp_path: Path) -> Settings:
+    """With a model, so that jobs have tokens; nothing here calls it."""
+    return Settings(
+        database_url=app_url, cache_url=cache_url, state_dir=tmp_path,
+        llm_base_url="http://127.0.0.1:9/v1",
+    )  # fmt: skip
+
+
+ANSWERING = {
+    "name": "answering",
+    "input": {"type": "object", "required": ["question"]},
+    "steps": [
+        {"id": "say", "kind": "model", "prompt": "draft@1", "max_tokens": 600, "in": {}},
+    ],
+    "output": "=steps.say",
+}
+
+
+@pytest.mark.usefixtures("ingesting")
+async def test_tokens_are_charged_as_predicted_and_given_back_where_no_job_is_made(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    """Each job is predicted at 400 tokens in and 600 out."""
+    set_rates(admin, tenant, Rate("tenant", "tokens", 60, 2_500))
+    pushed = await api.post(
+        "/v1/workflows/answering/versions",
+        {name: part for name, part in ANSWERING.items() if name != "name"},
+    )
+    assert pushed.status == 201, pushed.body
+    sent = {"workflow": "answering", "input": {"question": "Why?"}}
+    unfit = await api.post("/v1/jobs", {"workflow": "answering", "input": {}})
+    first = await api.post("/v1/jobs", sent, idempotency_key="one")
+    replayed = await api.post("/v1/jobs", sent, idempotency_key="one")
+    second = await api.post("/v1/jobs", sent)
+    third = await api.post("/v1/jobs", sent)
+    assert first.status == 202, first.body
+    assert [one.status for one in (unfit, first, replayed, second, third)] == [
+        422, 202, 202, 202, 429,
+    ]  # fmt: skip
+    assert third.json["code"] == "rate_limited_tokens"
+    assert third.json["limit"] == "tenant-tokens"
+    assert first.headers["x-ratelimit-remaining-tokens"] == "1500"
+    assert second.headers["x-ratelimit-remaining-tokens"] == "500"
+    assert third.headers["RateLimit-Policy"] == '"tenant-tokens";q=2500;w=2500;qu="tokens"'
+
+
+async def test_what_is_not_there_is_counted_too(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    set_rates(admin, tenant, Rate("tenant", "requests", 1, 2))
+    sent = {"workflow": "nowhere", "input": {}}
+    assert [(await api.post("/v1/jobs", sent)).status for _ in range(3)] == [422, 422, 429]
+
+
+async def test_a_plans_limit_holds_until_the_tenant_has_its_own(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    one, five = Rate("tenant", "requests", 1, 1), Rate("tenant", "requests", 1, 5)
+    admin.execute(
+        "INSERT INTO plan (name, limits, created_at) VALUES ('small', %s, app_now())",
+        (Jsonb({"rates": {one.name: asdict(one)}}),),
+    )
+    admin.execute("UPDATE tenant SET plan = 'small' WHERE id = %s", (tenant,))
+    assert [(await api.get("/v1/me")).status for _ in range(2)] == [200, 429]
+    set_rates(admin, tenant, five)
+    # What a process knows of a tenant is at most a second old.
+    read = await served_after(api, 1.01, lambda: api.get("/v1/me"))
+    assert read.status == 200
+    assert read.headers["RateLimit-Policy"].startswith('"tenant-requests";q=5;')

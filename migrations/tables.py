@@ -8,6 +8,7 @@ from app.files import models as files
 from app.idempotency import models as idempotency
 from app.jobs import models as jobs
 from app.outbox import models as outbox
+from app.ratelimit import models as ratelimit
 from app.retrieval import models as retrieval
 from app.scheduling import models as scheduling
 from app.secrets import models as secrets
@@ -18,7 +19,7 @@ from app.webhooks import models as webhooks
 from app.workflows import models as workflows
 
 ROOMS = (
-    attempts, audit, budgets, files, idempotency, jobs, outbox, retrieval, scheduling, secrets,
-    switches, tenants, usage, webhooks, workflows,
+    attempts, audit, budgets, files, idempotency, jobs, outbox, ratelimit, retrieval, scheduling,
+    secrets, switches, tenants, usage, webhooks, workflows,
 )  # fmt: skip
 METADATA = Base.metadata

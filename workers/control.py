@@ -17,7 +17,9 @@ from app.bootstrap.settings import Settings
 from app.budgets import ledger
 from app.core.db import Database
 from app.idempotency import records
+from app.intake import charges
 from app.jobs.transitions import Released
+from app.ratelimit.limiter import Limiter
 from app.scheduling import dispatch, reaper, waker
 from app.usage import rollups
 from app.webhooks import deliveries, endpoints, relay
@@ -163,7 +165,7 @@ def _drained(seconds: float, work: Callable[[], Awaitable[int]]) -> Callable[[],
 
 
 def loops(
-    db: Database, chosen: Settings, publisher: publishing.Publisher
+    db: Database, chosen: Settings, publisher: publishing.Publisher, limiter: Limiter
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """Every loop by its name, which is its lock's."""
     return {
@@ -173,6 +175,7 @@ def loops(
         "relay": lambda: relaying(db, publisher, chosen),
         "sealer": _drained(SEAL_SECONDS, lambda: sealer.seal(db)),
         "rollups": _drained(ROLL_SECONDS, lambda: rollups.roll(db)),
+        "refunds": lambda: charges.follow(db, limiter),
         "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
         "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
         "rotations": _drained(TIDY_SECONDS, lambda: endpoints.forget_old_secrets(db)),
@@ -184,9 +187,10 @@ async def run(chosen: Settings) -> None:
     """Run all loops until SIGINT or SIGTERM."""
     db = platform.database(chosen, pool_size=8)
     publisher = publishing.open_publisher(chosen)
+    limiter = Limiter(chosen.cache_url, chosen.ratelimit)
     tasks = [
         asyncio.create_task(leadership.lead(name, db, work), name=name)
-        for name, work in loops(db, chosen, publisher).items()
+        for name, work in loops(db, chosen, publisher, limiter).items()
     ]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -197,6 +201,7 @@ async def run(chosen: Settings) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     publisher.close()
+    await limiter.close()
     await db.close()
 
 

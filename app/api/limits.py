@@ -2,18 +2,69 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
+from ipaddress import IPv6Network
 from typing import Final
 
 from fastapi import Request
 
-from app.ratelimit import charging
+from app.bootstrap.platform import ApiPlatform
+from app.ratelimit import charging, errors
 from app.ratelimit.buckets import Standing
 from app.ratelimit.errors import RateLimited
+from app.tenants import keys
+from app.tenants.errors import Unauthenticated
 from app.tenants.keys import Caller
 
 # Counted where a job is admitted, by the job: a bulk of a hundred is a hundred requests.
 AT_ADMISSION: Final = frozenset({"POST /v1/jobs", "POST /v1/jobs/bulk"})
+
+
+async def come_in(request: Request) -> None:
+    """Charge a request to its address, before anything of it is looked at. Raises RateLimitedRequests."""
+    platform: ApiPlatform = request.state.platform
+    config, address = platform.settings.ratelimit, _address(request)
+    draw = charging.plain("address", address, config.address_per_minute or 1)
+    verdict = await platform.limiter.take([draw])
+    if not verdict.allowed:
+        raise errors.refusal(verdict)
+
+
+async def look_up(request: Request, secret: str) -> Caller:
+    """Who calls with a key that isn't known at the moment. After too many refusals nothing is looked up.
+
+    A key that was good is looked at whatever its address does: a neighbour's guesses don't lock it out.
+    Raises Unauthenticated, TenantSuspended, RateLimitedRequests.
+    """
+    platform: ApiPlatform = request.state.platform
+    config, address = platform.settings.ratelimit, _address(request)
+    draws = [
+        charging.plain("refused-address", address, config.failed_address_per_minute),
+        charging.plain("refused-key", keys.fingerprint(secret), config.failed_key_per_minute),
+    ]
+    if not keys.was_good(platform.keys, secret):
+        verdict = await platform.limiter.look(draws)
+        if not verdict.allowed:
+            platform.refusals.note(address, secret[: keys.SHOWN], held_off=True)
+            raise errors.refusal(verdict)
+    try:
+        return await keys.identify(platform.keys, platform.db, secret)
+    except Unauthenticated:
+        platform.limiter.refund([replace(draw, cost=-1) for draw in draws])
+        platform.refusals.note(address, secret[: keys.SHOWN], held_off=False)
+        raise
+
+
+def _address(request: Request) -> str:
+    """Where a request comes from. Of IPv6 the network: one client has all of its addresses."""
+    host = "" if request.client is None else request.client.host
+    if ":" not in host:
+        return host
+    try:
+        return str(IPv6Network((host.partition("%")[0], 64), strict=False).network_address)
+    except ValueError:
+        return host
 
 
 async def enter(request: Request, caller: Caller, route: str) -> None:

@@ -140,10 +140,13 @@ OnPlatform = Annotated[ApiPlatform, Depends(platform)]
 
 async def _identify(request: Request, scope: str | None) -> Caller:
     parts: ApiPlatform = request.state.platform
+    if parts.settings.ratelimit.address_per_minute is not None:
+        await limits.come_in(request)
     header = request.headers.get("authorization", "")
     if header[: len(_BEARER)].lower() != _BEARER:
         raise Unauthenticated("Send an API key: `Authorization: Bearer tp_…`.")
-    caller = await keys.identify(parts.keys, parts.db, header[len(_BEARER) :].strip())
+    secret = header[len(_BEARER) :].strip()
+    caller = keys.known(parts.keys, secret) or await limits.look_up(request, secret)
     if scope is not None and scope not in caller.scopes:
         raise Forbidden(f"The key has no scope {scope}.", scope=scope)
     return caller

@@ -23,6 +23,7 @@ from app.secrets import vault as sealing
 from app.secrets.config import SecretsConfig
 from app.secrets.vault import Vault
 from app.tenants import keys
+from app.tenants.refusals import Refusals
 
 
 class MissingSetting(ValueError):
@@ -42,12 +43,14 @@ class ApiPlatform:
     sender: Sender
     keys: keys.Cache
     limiter: Limiter
+    refusals: Refusals
 
     async def close(self) -> None:
         """Wait for what is in flight, then let the database go."""
         await self.desk.close()
         await self.keys.close()
         await self.limiter.close()
+        await self.refusals.close()
         self.sender.close()
         await self.db.close()
 
@@ -92,7 +95,7 @@ async def open_api(settings: Settings) -> ApiPlatform:
     return ApiPlatform(
         settings, db, desk, sealing.open_vault(vault_config(settings)),
         storing.open_store(settings.files_folder), embedding.open_embedder(), sender(settings),
-        keys.Cache(), limiter,
+        keys.Cache(), limiter, Refusals(db),
     )  # fmt: skip
 
 

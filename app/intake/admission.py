@@ -222,7 +222,10 @@ async def _admit(
 ) -> Admitted:
     definitions.check_input(pinned.schema, spec.input)
     predicted = UNPREDICTED_NANOUSD + sum([await _price(desk, call) for call in calls])
-    row = await desk.group.submit(_item(desk, asker, spec, pinned, predicted, key, job))
+    item = _item(desk, asker, spec, pinned, predicted, key, job)
+    if any(one.unit == "tokens" for one in charged):
+        item["tokens"] = _asked(asker, spec, calls).tokens
+    row = await desk.group.submit(item)
     if row.outcome == "conflict":
         raise IdempotencyKeyReused("The key was used with another request.")
     if row.outcome == "refused":

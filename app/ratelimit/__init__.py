@@ -6,5 +6,5 @@ buckets    the arithmetic of one bucket, and those that a process holds for itse
 config     RatelimitConfig
 errors     RateLimitedRequests, RateLimitedTokens, LimitsUnavailable
 
-Owns no table: its counts are in Valkey, may be lost, and fill up again by themselves.
+Owns token_charge. Its counts are in Valkey, may be lost, and fill up again by themselves.
 """

@@ -50,18 +50,24 @@ class Local:
     def __init__(self) -> None:
         self._held: dict[str, tuple[float, float]] = {}  # used, at which second
 
-    def take(self, draws: Sequence[Draw], now: float) -> Verdict:
-        """Draw from all of them, or from none."""
+    def take(self, draws: Sequence[Draw], now: float, *, look: bool = False) -> Verdict:
+        """Draw from all of them, or from none; a look draws nothing."""
         used = [self._used(draw, now) for draw in draws]
         waits = [wait(draw, level) for draw, level in zip(draws, used, strict=True)]
         longest = max(waits)
         if longest > 0:
             limit = draws[waits.index(longest)].name
             return Verdict(False, longest, limit, tuple(map(standing, draws, used)))
-        used = [level + draw.cost for draw, level in zip(draws, used, strict=True)]
-        for draw, level in zip(draws, used, strict=True):
-            self._keep(draw.key, level, now)
+        if not look:
+            used = [level + draw.cost for draw, level in zip(draws, used, strict=True)]
+            for draw, level in zip(draws, used, strict=True):
+                self._keep(draw.key, level, now)
         return Verdict(True, 0.0, None, tuple(map(standing, draws, used)))
+
+    def refund(self, draws: Sequence[Draw], now: float) -> None:
+        """Give back what was drawn; below zero it is drawn after the fact."""
+        for draw in draws:
+            self._keep(draw.key, max(0.0, self._used(draw, now) - draw.cost), now)
 
     def _used(self, draw: Draw, now: float) -> float:
         level, at = self._held.get(draw.key, (0.0, now))

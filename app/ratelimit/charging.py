@@ -57,6 +57,11 @@ def draws(limits: Limits, request: Request) -> list[Draw]:
     return found
 
 
+def plain(name: str, whose: str, per_minute: int) -> Draw:
+    """One request from a bucket of nobody's: of an address, or of a key that stands for nobody."""
+    return Draw(f"rl:{name}:{whose}", name, "requests", per_minute, per_minute, 1)
+
+
 def refund(limits: Limits, request: Request) -> list[Draw]:
     """The token buckets alone, with what goes back into each."""
     return [draw for draw in draws(limits, request) if draw.unit == "tokens"]

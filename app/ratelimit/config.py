@@ -12,4 +12,9 @@ class RatelimitConfig(BaseModel, frozen=True, extra="forbid"):
     pause: timedelta = timedelta(seconds=1)  # until the counters are tried again
     grace: timedelta = timedelta(seconds=5)  # how long a kept place waits for its client
     places: NonNegativeInt = 10_000  # kept for one tenant; who comes later gets an estimate
-    failures_per_minute: PositiveInt = 60  # refused credentials, of one address and of one key
+    # Before a caller is known. An address is an IPv4 address or an IPv6 network of 64 bits.
+    address_per_minute: PositiveInt | None = None  # requests of any kind; None: as many as come
+    failed_address_per_minute: PositiveInt = (
+        600  # refused credentials; then only keys known to be good
+    )
+    failed_key_per_minute: PositiveInt = 120  # the same refused key

@@ -85,7 +85,9 @@ class Limiter:
 
     def refund(self, draws: Sequence[Draw]) -> None:
         """Give back what was drawn and not needed, with the next call; below zero it is drawn after the fact."""
-        if draws and self._reachable():
+        if not self._reachable():
+            self._local.refund(draws, self._clock())
+        elif draws:
             back = [[draw.key, draw.per_minute / 60 / _US, draw.cost] for draw in draws]
             self._submit({"r": back}, None)
 
@@ -108,7 +110,7 @@ class Limiter:
             raise LimitsUnavailable(
                 f"The limit {unheld.name} can't be looked at.", limit=unheld.name, retry_after=1
             )
-        return self._local.take(draws, self._clock())
+        return self._local.take(draws, self._clock(), look="l" in item)
 
     def _reachable(self) -> bool:
         return self._pool is not None and self._clock() >= self._lost_until

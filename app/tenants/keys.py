@@ -174,6 +174,22 @@ async def authenticate(session: AsyncSession, secret: str) -> Caller:
     return _caller(found.one_or_none())
 
 
+def known(cache: Cache, secret: str) -> Caller | None:
+    """The caller of a key that was looked up within KNOWN_FOR seconds, or None."""
+    seen = cache.known.get(_digest(secret))
+    return None if seen is None or cache.clock() - seen[0] >= KNOWN_FOR else seen[1]
+
+
+def was_good(cache: Cache, secret: str) -> bool:
+    """Whether a key was good when this process last looked."""
+    return _digest(secret) in cache.known
+
+
+def fingerprint(secret: str) -> str:
+    """What a key is known by where it must not be stored."""
+    return _digest(secret).hex()[:24]
+
+
 async def identify(cache: Cache, db: Database, secret: str) -> Caller:
     """As `authenticate`, remembered for KNOWN_FOR seconds: that long a revoked key may still work.
 
@@ -186,8 +202,11 @@ async def identify(cache: Cache, db: Database, secret: str) -> Caller:
         return seen[1]
     if cache.group is None:
         cache.group = GroupCommit(_look, db)
-    caller = _caller(await cache.group.submit(digest))
-    cache.known.pop(digest, None)  # to the end: the oldest look goes first
+    row = await cache.group.submit(digest)
+    cache.known.pop(
+        digest, None
+    )  # to the end: the oldest look goes first; a bad key is known no longer
+    caller = _caller(row)
     cache.known[digest] = (now, caller)
     if len(cache.known) > KNOWN:
         del cache.known[next(iter(cache.known))]

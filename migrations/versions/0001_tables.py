@@ -715,6 +715,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job", "seq", name=op.f("job_event_pkey")),
     )
     op.create_table(
+        "token_charge",
+        sa.Column("job", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.Uuid(), nullable=True),
+        sa.Column("end_user", sa.Text(), nullable=True),
+        sa.Column("tokens", sa.BigInteger(), nullable=False),
+        sa.Column("charged_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant", "job"], ["job.tenant", "job.id"], name=op.f("token_charge_tenant_job_fkey")
+        ),
+        sa.PrimaryKeyConstraint("job", name=op.f("token_charge_pkey")),
+    )
+    op.create_index(op.f("token_charge_charged_at"), "token_charge", ["charged_at"], unique=False)
+    op.create_table(
         "usage_line",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("tenant", sa.Uuid(), nullable=False),
@@ -974,6 +988,8 @@ def downgrade() -> None:
     op.drop_index("usage_line_of_job", table_name="usage_line")
     op.drop_index("usage_line_by_time", table_name="usage_line")
     op.drop_table("usage_line")
+    op.drop_index(op.f("token_charge_charged_at"), table_name="token_charge")
+    op.drop_table("token_charge")
     op.drop_table("job_event")
     op.drop_index("document_of_job", table_name="document")
     op.drop_index("document_of_file", table_name="document")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
@@ -31,9 +32,9 @@ def settings(app_url: str, cache_url: str, tmp_path: Path) -> Settings:
     return Settings(database_url=app_url, cache_url=cache_url, state_dir=tmp_path)
 
 
-@pytest.fixture
-async def url(settings: Settings) -> AsyncIterator[str]:
-    """Where the API answers."""
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[str]:
+    """An API on these settings; gives where it answers."""
     app = application.build(lambda: platform.open_api(settings), body_bytes=settings.api.body_bytes)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -44,6 +45,13 @@ async def url(settings: Settings) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         await served
+
+
+@pytest.fixture
+async def url(settings: Settings) -> AsyncIterator[str]:
+    """Where the API answers."""
+    async with serving(settings) as where:
+        yield where
 
 
 @pytest.fixture

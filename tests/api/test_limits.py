@@ -1,6 +1,7 @@
 """Limits over HTTP: what a client is told, and that it can go by it."""
 
 import asyncio
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from app.bootstrap.settings import Settings
+from app.core.db import Database
 from app.core.ids import TenantId
-from app.tenants import limits
+from app.tenants import keys, limits
 from app.tenants.limits import Rate
 from tests.api.client import Client, Reply
+from tests.api.conftest import OPERATOR, serving
+from tests.api.contract import Contract
 from tests.waiting import until
 
 
@@ -196,3 +200,82 @@ async def test_a_plans_limit_holds_until_the_tenant_has_its_own(
     read = await served_after(api, 1.01, lambda: api.get("/v1/me"))
     assert read.status == 200
     assert read.headers["RateLimit-Policy"].startswith('"tenant-requests";q=5;')
+
+
+@pytest.fixture
+def few(settings: Settings) -> Settings:
+    """Settings under which three refused keys of one address are enough."""
+    return settings.model_copy(
+        update={
+            "ratelimit": settings.ratelimit.model_copy(
+                update={"failed_address_per_minute": 5, "failed_key_per_minute": 3}
+            )
+        }
+    )
+
+
+async def entries(admin: psycopg.Connection) -> list[Any]:
+    rows = admin.execute("SELECT body FROM audit_entry WHERE action = 'auth.refused' ORDER BY id")
+    return [json.loads(body) for (body,) in rows.fetchall()]
+
+
+async def test_repeated_refusals_slow_down_are_audited_in_sums_and_leave_good_keys_alone(
+    few: Settings, secret: str, admin: psycopg.Connection, contract: Contract
+) -> None:
+    bad = [f"tp_{n}" + "x" * 42 for n in range(4)]
+    async with serving(few) as url, Client(url, secret, contract) as good:
+        assert (await good.get("/v1/me")).status == 200
+
+        async def ask(key: str) -> Reply:
+            async with Client(url, key, contract) as client:
+                # The body is never read: who asks is refused first.
+                return await client.post("/v1/jobs", b"{" * 100_000)
+
+        same = [await ask(bad[0]) for _ in range(5)]
+        others = [await ask(key) for key in bad[1:]]
+        assert [one.status for one in same] == [401, 401, 401, 429, 429]
+        assert [one.status for one in others] == [401, 401, 429]
+        assert same[4].json["code"] == "rate_limited_requests"
+        assert same[4].json["limit"] == "refused-key"
+        assert others[2].json["limit"] == "refused-address"
+        assert int(same[4].headers["Retry-After"]) in (19, 20)
+        assert (await good.get("/v1/me")).status == 200
+    (told,) = await entries(admin)
+    assert told["after"] == {"failures": 5, "held_off": 3, "keys": sorted(k[:9] for k in bad)}
+    assert told["address"] == "127.0.0.1"
+    assert bad[0] not in json.dumps(told)
+
+
+async def test_a_revoked_key_is_refused_as_one_that_never_was(
+    few: Settings, db: Database, tenant: TenantId, contract: Contract, secret: str
+) -> None:
+    async with db.transaction() as session:
+        issued = await keys.issue(session, tenant, "old", ["jobs:read"], actor=OPERATOR)
+    async with serving(few) as url, Client(url, issued.secret, contract) as client:
+        assert (await client.get("/v1/me")).status == 200
+        async with db.transaction() as session:
+            await keys.revoke(session, tenant, issued.id, actor=OPERATOR)
+        replies = [await served_after(client, 1.01, lambda: client.get("/v1/me"))]
+        replies += [await client.get("/v1/me") for _ in range(4)]
+    assert [one.status for one in replies] == [401, 401, 401, 429, 429]
+
+
+async def test_an_address_may_be_limited_before_anybody_is_known(
+    settings: Settings, secret: str, contract: Contract
+) -> None:
+    update = {"ratelimit": settings.ratelimit.model_copy(update={"address_per_minute": 2})}
+    async with (
+        serving(settings.model_copy(update=update)) as url,
+        Client(url, None, contract) as nobody,
+        Client(url, secret, contract) as somebody,
+    ):
+        replies = [await nobody.get("/v1/me"), await somebody.get("/v1/me")]
+        replies += [await nobody.get("/v1/me"), await somebody.get("/v1/me")]
+        assert (await nobody.get("/healthz")).status == 200
+    assert [one.status for one in replies] == [401, 200, 429, 429]
+
+
+async def test_metrics_say_whether_the_limits_are_shared(api: Client, url: str) -> None:
+    text = (await api.get("/metrics")).body.decode()
+    assert "towpath_limits_lost 0.0" in text
+    assert "towpath_limits_counted_alone_total 0.0" in text

@@ -13,7 +13,7 @@ WITH item AS MATERIALIZED (
         workflow text, version uuid, version_number bigint, state text, lane text, priority bigint,
         head_start interval, input jsonb, max_cost_nanousd bigint, predicted_nanousd bigint,
         max_attempts bigint, run_at timestamptz, deadline_at timestamptz, metadata jsonb,
-        tags text[], end_user text, session text, traceparent text, account uuid,
+        tags text[], end_user text, session text, traceparent text, account uuid, tokens bigint,
         entry uuid, entry_at timestamptz, action text, body text, salt text)
 ),
 room AS MATERIALIZED (
@@ -81,6 +81,12 @@ job_account AS (
     SELECT fresh.account, fresh.tenant, 'job', fresh.job, fresh.max_cost_nanousd, app_now()
       FROM fresh JOIN made ON made.id = fresh.job
      WHERE fresh.max_cost_nanousd IS NOT NULL
+),
+charged AS (
+    INSERT INTO token_charge (job, tenant, key, end_user, tokens, charged_at)
+    SELECT fresh.job, fresh.tenant, fresh.key, fresh.end_user, fresh.tokens, app_now()
+      FROM fresh JOIN made ON made.id = fresh.job
+     WHERE fresh.tokens > 0
 ),
 audited AS (
     INSERT INTO audit_entry (id, chain, at, action, body, salt)

@@ -6,6 +6,7 @@ from app.budgets import models as budgets
 from app.core.db import Base
 from app.files import models as files
 from app.idempotency import models as idempotency
+from app.intake import models as intake
 from app.jobs import models as jobs
 from app.outbox import models as outbox
 from app.ratelimit import models as ratelimit
@@ -19,7 +20,7 @@ from app.webhooks import models as webhooks
 from app.workflows import models as workflows
 
 ROOMS = (
-    attempts, audit, budgets, files, idempotency, jobs, outbox, ratelimit, retrieval, scheduling,
+    attempts, audit, budgets, files, idempotency, intake, jobs, outbox, ratelimit, retrieval, scheduling,
     secrets, switches, tenants, usage, webhooks, workflows,
 )  # fmt: skip
 METADATA = Base.metadata

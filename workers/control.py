@@ -17,7 +17,7 @@ from app.bootstrap.settings import Settings
 from app.budgets import ledger
 from app.core.db import Database
 from app.idempotency import records
-from app.intake import charges
+from app.intake import charges, levels
 from app.jobs.transitions import Released
 from app.ratelimit.limiter import Limiter
 from app.scheduling import dispatch, reaper, waker
@@ -155,6 +155,16 @@ def _every(
     return loop
 
 
+def _following(
+    db: Database, work: Callable[[Connection], Awaitable[None]]
+) -> Callable[[], Awaitable[None]]:
+    async def loop() -> None:
+        async with await db.connect_hot(settings=dispatch.SETTINGS) as connection:
+            await work(connection)
+
+    return loop
+
+
 def _drained(seconds: float, work: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[None]]:
     async def loop() -> None:
         while True:
@@ -176,6 +186,7 @@ def loops(
         "sealer": _drained(SEAL_SECONDS, lambda: sealer.seal(db)),
         "rollups": _drained(ROLL_SECONDS, lambda: rollups.roll(db)),
         "refunds": lambda: charges.follow(db, limiter),
+        "levels": _following(db, levels.follow),
         "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
         "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
         "rotations": _drained(TIDY_SECONDS, lambda: endpoints.forget_old_secrets(db)),

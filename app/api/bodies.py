@@ -52,6 +52,7 @@ JOB_EXAMPLE: Final[dict[str, Any]] = EXAMPLE | {
     "usage": _NOTHING_USED, "max_attempts": 3, "end_user": None, "session": None,
     "created_at": "2026-11-25T06:00:00.000000Z", "run_at": None, "started_at": None,
     "finished_at": None, "deadline_at": None, "cancel_requested_at": None, "queue_position": 1,
+    "estimated_start_at": None,
     "provenance": {
         "workflow_version": 1, "prompts": [], "models": [], "routes": [], "corpus": {}, "cache": {},
         "release": "stable",
@@ -223,6 +224,10 @@ class JobBody(BaseModel):
         description="Place among the tenant's jobs of this lane, from 1, counted up to 10,000; null "
         "where it isn't queued, in lists, and in the answer to its admission."
     )
+    estimated_start_at: Moment | None = Field(
+        description="When it may start, by how fast the tenant's work of this lane left the queue in the "
+        "last minutes: an estimate. Null where `queue_position` is, and where nothing left it lately."
+    )
     provenance: ProvenanceBody
     links: LinksBody
 
@@ -241,7 +246,7 @@ class JobBody(BaseModel):
             end_user=job.end_user, session=job.session, created_at=job.created_at,
             run_at=job.run_at, started_at=job.started_at, finished_at=job.finished_at,
             deadline_at=job.deadline_at, cancel_requested_at=job.cancel_requested_at,
-            queue_position=view.queue_position,
+            queue_position=view.queue_position, estimated_start_at=view.estimated_start_at,
             provenance=_provenance(job.version_number, view.provenance), links=LinksBody.of(id_),
         )  # fmt: skip
 
@@ -259,6 +264,7 @@ class JobBody(BaseModel):
             tags=list(spec.tags), end_user=spec.end_user, session=spec.session,
             created_at=admitted.at, run_at=spec.run_at, started_at=None, finished_at=None,
             deadline_at=spec.deadline_at, cancel_requested_at=None, queue_position=None,
+            estimated_start_at=None,
             provenance=_unborn(admitted.version_number), links=LinksBody.of(id_),
         )  # fmt: skip
 

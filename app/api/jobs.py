@@ -35,6 +35,7 @@ _RETRY: Final = "POST /v1/jobs/{id}/retry"
 _ADMISSION: Final = (
     "budget_exhausted", "unknown_workflow", "unpriced_model", "idempotency_key_reused", "disabled",
     "idempotency_key_missing", "rate_limited_tokens",
+    "queue_full", "overloaded",
 )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ async def _admitted(
     "/v1/jobs/bulk",
     status_code=207,
     response_model=BulkAnswer,
-    responses=raises("idempotency_key_missing"),
+    responses=raises("idempotency_key_missing", "overloaded"),
 )
 async def admit_jobs(
     body: BulkBody, key: IdempotencyKey, caller: JobsWrite, platform: OnPlatform, request: Request
@@ -221,7 +222,8 @@ async def get_job(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Get a job. With `wait` the answer comes when the job is over or the seconds have passed, whichever
-    is first. The `ETag` is of all that is shown: with `If-None-Match` an unchanged job is an empty 304.
+    is first. The `ETag` is of all but the estimate of its start: with `If-None-Match` an unchanged job is an
+    empty 304.
     """
     job = JobId(wire.identified("job", id_, "job"))
     watch, seconds = request.state.watch, min(wait, platform.settings.api.wait_seconds)
@@ -229,8 +231,10 @@ async def get_job(
         view = await _seen(platform, caller, job)
         if seconds and view.job.state not in states.TERMINAL and await watch.ended(place, seconds):
             view = await _seen(platform, caller, job)
-    shown = answer(JobBody.of(view))
-    tag = f'"{hashlib.sha256(bytes(shown.body)).hexdigest()[:32]}"'
+    body = JobBody.of(view)
+    shown = answer(body)
+    tagged = answer(body.model_copy(update={"estimated_start_at": None}))
+    tag = f'"{hashlib.sha256(bytes(tagged.body)).hexdigest()[:32]}"'
     if if_none_match is not None and tag in if_none_match.replace("W/", "").split(", "):
         return Response(status_code=304, headers={"ETag": tag})
     shown.headers["ETag"] = tag

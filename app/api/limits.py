@@ -68,8 +68,11 @@ def _address(request: Request) -> str:
 
 
 async def enter(request: Request, caller: Caller, route: str) -> None:
-    """Charge a request to the limits of its caller. Raises RateLimitedRequests, LimitsUnavailable."""
-    if not caller.limits.rates or route in AT_ADMISSION:
+    """Charge a request to the limits of its caller. Raises RateLimitedRequests, LimitsUnavailable, Overloaded."""
+    if route in AT_ADMISSION:
+        await request.state.platform.desk.shed()
+        return
+    if not caller.limits.rates:
         return
     asked = charging.Request(caller.tenant, caller.key, route)
     intent = request.headers.get("idempotency-key")

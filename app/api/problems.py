@@ -39,6 +39,7 @@ STATUS: Final = {
     # too fast, or too much
     "rate_limited_requests": 429,
     "rate_limited_tokens": 429,
+    "queue_full": 429,
     # not in this state
     "idempotency_in_progress": 409,
     "job_finished": 409,

@@ -77,6 +77,11 @@ class GroupCommit(Generic[Item, Outcome]):
             self._drainer = asyncio.create_task(self._drain())
         return await future
 
+    @property
+    def pending(self) -> int:
+        """How many items wait for a group."""
+        return len(self._waiting)
+
     async def close(self) -> None:
         """Wait for what is in flight, then give the connection back."""
         while self._drainer is not None:

@@ -3,9 +3,11 @@
 admission   admit and admit_many: a job, its idempotency record, first event and audit entry in one commit
 charges     settle: tokens charged at admission and not used go back to the limits
 documents   upload: a file, its document and the job that ingests it
+backlog     Backlog: ceilings of what waits, and which lanes are shed under pressure
+levels      count: how much waits, published for all to read
 config      IntakeConfig
-errors      BudgetTooSmall
+errors      QueueFull, Overloaded
 
-Owns no table: it writes the first rows of job, job_event, idempotency_record,
+Owns queue_level. It writes the first rows of job, job_event, idempotency_record,
 budget_account and token_charge.
 """

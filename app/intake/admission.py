@@ -19,6 +19,7 @@ from app.core.ids import JobId, KeyId, TenantId, VersionId
 from app.core.recent import Recent
 from app.idempotency import records
 from app.idempotency.errors import IdempotencyKeyReused
+from app.intake.backlog import Backlog
 from app.intake.config import IntakeConfig
 from app.ratelimit import charging
 from app.ratelimit.buckets import Standing
@@ -121,10 +122,16 @@ class Desk:
     prices: Recent[tuple[str, str], pricing.Price | None]
     off: Recent[None, frozenset[str]]
     limiter: Limiter
+    backlog: Backlog
+
+    async def shed(self) -> None:
+        """Refuse whatever it is, where even the highest lane is refused. Raises Overloaded."""
+        await self.backlog.shed("interactive", self.group.pending)
 
     async def close(self) -> None:
         """Wait for what is in flight."""
         await self.group.close()
+        await self.backlog.close()
 
 
 def open_desk(
@@ -157,6 +164,7 @@ def open_desk(
     return Desk(
         db, config, rungs, GroupCommit(run, db, weigh=_weight), Recent(pin, config.known_for),
         Recent(price, PRICE_KNOWN_FOR), Recent(off, config.known_for), limiter,
+        Backlog(db, config),
     )  # fmt: skip
 
 
@@ -170,16 +178,23 @@ async def admit(
     """Accept a job durably. The same key and intent answer with the first job.
 
     Raises Invalid, UnknownWorkflow, UnpricedModel, BudgetExhausted (its envelope has no room; nothing is
-    stored), IdempotencyKeyReused, Disabled, Unavailable, RateLimitedRequests, RateLimitedTokens.
+    stored), IdempotencyKeyReused, Disabled, Unavailable, QueueFull, Overloaded, RateLimitedRequests,
+    RateLimitedTokens.
     """
     if "admission" in await desk.off.get(None):
         raise Disabled("Admission is switched off.", switch="admission")
-    pinned, calls, charged = await _charge(desk, asker, spec, key)
+    await desk.backlog.enter(asker.tenant, asker.limits, spec.lane, desk.group.pending)
+    calls: Sequence[Predicted] = ()
     try:
-        return await _admit(desk, asker, spec, pinned, calls, key, job or JobId(ids.new()), charged)
+        pinned, calls, charged = await _charge(desk, asker, spec, key)
+        job = job or JobId(ids.new())
+        admitted = await _admit(desk, asker, spec, pinned, calls, key, job, charged)
     except TowpathError:
         _give_back(desk, asker, spec, calls)
         raise
+    if admitted.outcome == "replayed":
+        _give_back(desk, asker, spec, calls)
+    return admitted
 
 
 async def _charge(
@@ -205,7 +220,8 @@ def _asked(asker: Asker, spec: JobSpec, calls: Sequence[Predicted]) -> charging.
 
 
 def _give_back(desk: Desk, asker: Asker, spec: JobSpec, calls: Sequence[Predicted]) -> None:
-    """No job was made: the request stays counted, its tokens don't."""
+    """No job was made: the request stays counted, its place in the queue and its tokens don't."""
+    desk.backlog.leave(asker.tenant, spec.lane)
     if asker.limits.rates:
         desk.limiter.refund(charging.refund(asker.limits, _asked(asker, spec, calls)))
 
@@ -222,6 +238,7 @@ async def _admit(
 ) -> Admitted:
     definitions.check_input(pinned.schema, spec.input)
     predicted = UNPREDICTED_NANOUSD + sum([await _price(desk, call) for call in calls])
+    desk.backlog.weigh(asker.tenant, spec.lane, predicted)
     item = _item(desk, asker, spec, pinned, predicted, key, job)
     if any(one.unit == "tokens" for one in charged):
         item["tokens"] = _asked(asker, spec, calls).tokens
@@ -233,8 +250,6 @@ async def _admit(
             asked_nanousd=min(predicted, spec.max_cost_nanousd or predicted),
             limit_nanousd=row.limit_nanousd, spent_nanousd=row.spent_nanousd, held_nanousd=row.held_nanousd,
         )  # fmt: skip
-    if row.outcome == "replayed":
-        _give_back(desk, asker, spec, calls)
     return Admitted(JobId(row.job), row.outcome, pinned.number, row.at, charged)
 
 

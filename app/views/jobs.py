@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.budgets.models import Reservation
-from app.core import statements
+from app.core import clock, statements
 from app.core.errors import NotFound
 from app.core.ids import JobId, TenantId
 from app.core.lists import Page
+from app.intake import backlog
 from app.jobs import reads, states
 from app.jobs.models import Job, JobEvent
 from app.usage.models import UsageLine
@@ -21,6 +23,7 @@ from app.workflows.models import Step
 
 _USAGE: Final = statements.load(__file__, "job_usage")
 _FACTS: Final = statements.load(__file__, "job_facts")
+FARTHEST: Final = 10 * 365 * 86_400.0  # seconds; beyond it a time has no form on the wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,15 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job. `queue_position` is None where it isn't queued, and in lists."""
+    """One job. `queue_position` is None where it isn't queued, and in lists; `estimated_start_at` as well,
+    and where nothing of its tenant was released lately.
+    """
 
     job: Job
     used: Used
     provenance: Provenance
     queue_position: int | None = None
+    estimated_start_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,16 @@ async def get(session: AsyncSession, tenant: TenantId, job: JobId) -> JobView:
     found = await _owned(session, tenant, job)
     used, provenance = await _used(session, [job]), await _provenance(session, [job])
     position = await reads.queue_position(session, found)
-    return JobView(found, used.get(job, Used()), provenance.get(job, Provenance()), position)
+    starts_at = None if position is None else await _starts_at(session, found, position)
+    return JobView(
+        found, used.get(job, Used()), provenance.get(job, Provenance()), position, starts_at
+    )
+
+
+async def _starts_at(session: AsyncSession, job: Job, position: int) -> datetime | None:
+    level = await backlog.level(session, job.tenant, job.lane)
+    seconds = backlog.wait_seconds(position, level)
+    return None if seconds is None else clock.now() + timedelta(seconds=min(seconds, FARTHEST))
 
 
 async def listed(

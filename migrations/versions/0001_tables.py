@@ -63,6 +63,18 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "queue_level",
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("lane", sa.Text(), nullable=False),
+        sa.Column("jobs", sa.BigInteger(), nullable=False),
+        sa.Column("cost_nanousd", sa.BigInteger(), nullable=False),
+        sa.Column("oldest_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("pace_nanousd", sa.BigInteger(), nullable=False),
+        sa.Column("counted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "lane", name=op.f("queue_level_pkey")),
+        prefixes=["UNLOGGED"],
+    )
+    op.create_table(
         "switch",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("off", sa.Boolean(), nullable=False),
@@ -1052,6 +1064,7 @@ def downgrade() -> None:
     op.drop_index("worker_heard", table_name="worker")
     op.drop_table("worker")
     op.drop_table("switch")
+    op.drop_table("queue_level")
     op.drop_table("price")
     op.drop_table("plan")
     op.drop_table("dispatch_shard")

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from app.audit.trail import PLATFORM
 from app.bootstrap.settings import Settings
 from app.core.db import Database
 from app.core.ids import TenantId
@@ -279,3 +280,41 @@ async def test_metrics_say_whether_the_limits_are_shared(api: Client, url: str) 
     text = (await api.get("/metrics")).body.decode()
     assert "towpath_limits_lost 0.0" in text
     assert "towpath_limits_counted_alone_total 0.0" in text
+
+
+async def test_a_full_queue_says_which_lane_and_when_to_come_back(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    held = limits.with_ceiling({}, "batch", limits.Ceiling(jobs=2))
+    admin.execute("UPDATE tenant SET limits = %s WHERE id = %s", (Jsonb(held), tenant))
+    sent = {"workflow": "noop", "input": {}, "lane": "batch"}
+    replies = [await api.post("/v1/jobs", sent) for _ in range(3)]
+    assert [one.status for one in replies] == [202, 202, 429]
+    assert replies[2].json["code"] == "queue_full"
+    assert (replies[2].json["lane"], replies[2].json["ceiling"]) == ("batch", "jobs")
+    assert int(replies[2].headers["Retry-After"]) == replies[2].json["retry_after"]
+    assert (await api.job(lane="standard"))["status"] == "queued"
+
+
+async def test_under_full_pressure_no_body_is_read(
+    settings: Settings, secret: str, contract: Contract, admin: psycopg.Connection
+) -> None:
+    """What isn't even JSON is refused for the pressure; once that is gone, for what it is."""
+    update = {"intake": settings.intake.model_copy(update={"max_queued": 1})}
+    admin.execute(
+        "INSERT INTO queue_level (tenant, lane, jobs, cost_nanousd, pace_nanousd, counted_at)"
+        " VALUES (%s, 'batch', 1, 1, 0, app_now())",
+        (PLATFORM,),
+    )
+    async with (
+        serving(settings.model_copy(update=update)) as url,
+        Client(url, secret, contract) as api,
+    ):
+        unread = await api.post("/v1/jobs", b"not JSON")
+        bulk = await api.post("/v1/jobs/bulk", b"not JSON")
+        read = await api.get("/v1/jobs")
+        admin.execute("UPDATE queue_level SET jobs = 0")
+        later = await served_after(api, 1.01, lambda: api.post("/v1/jobs", b"not JSON"))
+    assert [one.status for one in (unread, bulk, read, later)] == [503, 503, 200, 400]
+    assert {one.json["code"] for one in (unread, bulk)} == {"overloaded"}
+    assert "Retry-After" in unread.headers

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -128,6 +128,16 @@ def test_dispatch_walks_the_queue_by_its_index(app_url: str, queue: list[TenantI
         )
         assert not whole_reads(waiting)
         assert "job_queued" in indexes(waiting)
+        page = {"lane": "", "tenant": UUID(int=0), "rank": datetime(1, 1, 1, tzinfo=UTC)}
+        counted = explain(
+            connection, "intake/count_page", page | {"job": UUID(int=0), "page": 5_000}
+        )
+        assert indexes(counted) == {"job_queued"}
+        sorted_whole = [
+            node for node in counted
+            if node["Node Type"] == "Limit" and node["Plans"][0]["Node Type"] != "Index Scan"
+        ]  # fmt: skip
+        assert not sorted_whole
         busy = explain(connection, "scheduling/busy", {})
         assert indexes(busy) == {"job_active"}
 

@@ -7,6 +7,7 @@ every heartbeat of the process: the watchdog names it.
 """
 
 import asyncio
+import gc
 import itertools
 import sys
 import threading
@@ -25,6 +26,7 @@ from workers import process
 
 log = structlog.get_logger()
 
+COLLECT: Final = (20_000, 20, 50)
 SWITCH_SECONDS: Final = 0.0002
 BLOCKED_SECONDS: Final = 1.0  # a heartbeat's time: from here on leases are at risk
 
@@ -53,6 +55,10 @@ class TaskPool(BasePool):
         self._watchdog = _Watchdog(self._loop, self._thread)
         self._watchdog.start()
         self._await(process.open_process())
+        # What is loaded stays: thousands of tasks in flight made the collector walk it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECT)
 
     @override
     def on_apply(

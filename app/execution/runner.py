@@ -26,7 +26,7 @@ from app.jobs.endings import Ending
 from app.jobs.transitions import Claimed, End, Note, Noted
 from app.llm.errors import ProviderFailed
 from app.switches.errors import Disabled
-from app.workflows import checkpoints, definitions, engine, versions
+from app.workflows import checkpoints, engine
 from app.workflows.checkpoints import Checkpoint
 from app.workflows.definitions import Definition, ModelStep, PlainStep, TransformStep
 from app.workflows.engine import Done, Fan, Recorded, Run
@@ -141,7 +141,7 @@ async def _end(runtime: Runtime, claimed: Claimed, ending: Ending) -> None:
 
 async def _work(runtime: Runtime, claimed: Claimed) -> Ending:
     bench = Bench(runtime, claimed)
-    definition = await _definition(runtime, claimed)
+    definition = await runtime.definitions.get((claimed.tenant, claimed.version))
     recorded: Recorded = {}
     if claimed.number > 1:
         async with runtime.db.transaction() as session:
@@ -166,18 +166,6 @@ def _interruptions(runtime: Runtime, claimed: Claimed) -> int:
     """How often the job was interrupted since its last checkpoint."""
     lease = runtime.holdings.leases.get(claimed.attempt)
     return 0 if lease is not None and lease.recorded else claimed.interruptions
-
-
-async def _definition(runtime: Runtime, claimed: Claimed) -> Definition:
-    known = runtime.definitions.get(claimed.version)
-    if known is None:
-        async with runtime.db.transaction() as session:
-            found = await versions.by_id(session, claimed.tenant, claimed.version)
-        known = definitions.stored(found.definition)
-        if len(runtime.definitions) > 1_000:
-            runtime.definitions.clear()
-        runtime.definitions[claimed.version] = known
-    return known
 
 
 def _plan(definition: Definition, claimed: Claimed, recorded: Recorded) -> engine.Next:

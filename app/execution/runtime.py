@@ -3,7 +3,8 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import psycopg
 
@@ -14,16 +15,19 @@ from app.budgets.ledger import Ledger
 from app.core import ids
 from app.core.db import Database
 from app.core.groupcommit import GroupCommit
-from app.core.ids import AttemptId, JobId, VersionId, WorkerId
+from app.core.ids import AttemptId, JobId, TenantId, VersionId, WorkerId
+from app.core.recent import Recent
 from app.execution.config import ExecutionConfig
 from app.files.store import Store
 from app.jobs import transitions
 from app.jobs.transitions import Claimed, End, Note, Noted
 from app.llm.gateway import Gateway
 from app.retrieval.embedding import Embedder
-from app.workflows import checkpoints
+from app.workflows import checkpoints, definitions, versions
 from app.workflows.checkpoints import Checkpoint
 from app.workflows.definitions import Definition
+
+IMMUTABLE: Final = timedelta(days=365)  # a version never changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Runtime:
     claims: GroupCommit[tuple[JobId, AttemptId], Claimed | None]
     marks: GroupCommit[Mark, Noted | None]
     ends: GroupCommit[End, str | None]
-    definitions: dict[VersionId, Definition] = field(default_factory=dict)
+    definitions: Recent[tuple[TenantId, VersionId], Definition]
     rng: random.Random = field(default_factory=random.SystemRandom)
 
     async def close(self) -> None:
@@ -78,6 +82,11 @@ def open_runtime(
             connection, items, worker=holdings.worker, lease=leases.running
         )
 
+    async def definition(key: tuple[TenantId, VersionId]) -> Definition:
+        async with db.transaction() as session:
+            found = await versions.by_id(session, *key)
+        return definitions.stored(found.definition)
+
     async def mark(
         connection: psycopg.AsyncConnection[Any], items: Sequence[Mark]
     ) -> list[Noted | None]:
@@ -96,6 +105,7 @@ def open_runtime(
     return Runtime(
         db, config, leases, holdings, ledger_, gateway, embedder, store,
         GroupCommit(claim, db), GroupCommit(mark, db, weigh=_weight), GroupCommit(_end, db, weigh=_end_weight),
+        Recent(definition, IMMUTABLE),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """One attempt from claim to end, in this process: what is recorded, what is bought, how each fault ends."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 from app.audit.trail import Actor
 from app.core import clock, ids
 from app.core.ids import StepId
+from app.core.recent import Recent
 from app.execution import runner
-from app.execution.runtime import Mark
+from app.execution.runtime import IMMUTABLE, Mark
 from app.jobs import endings, transitions
 from app.jobs.transitions import Note
 from app.workflows import definitions
 from app.workflows.checkpoints import Checkpoint
+from app.workflows.definitions import Definition
 from tests.execution.conftest import Shop
 from tests.fakes.provider import Answer, Provider
 from tests.waiting import until
@@ -293,9 +296,11 @@ async def test_what_can_not_be_kept_fails_once_with_a_reason(
     """C041, C001, C003: never retried, and the error itself is small."""
     recorded = {"given": value}
     job = shop.job(transforming({"made": "=input"}), {})
-    bench_version = shop.state(job, "version")[1]
-    definition = definitions.stored(transforming(recorded))
-    shop.runtime.definitions[bench_version] = definition
+
+    async def unstorable(_: Any) -> Definition:
+        return definitions.stored(transforming(recorded))
+
+    shop.runtime = replace(shop.runtime, definitions=Recent(unstorable, IMMUTABLE))
     await shop.run()
     state, error, attempts = shop.state(job, "error", "attempts")
     assert (state, error["code"], attempts) == ("failed", code, 1)

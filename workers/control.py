@@ -17,7 +17,7 @@ from app.bootstrap.settings import Settings
 from app.budgets import ledger
 from app.core.db import Database
 from app.idempotency import records
-from app.intake import charges, levels
+from app.intake import charges, levels, uniqueness
 from app.jobs.transitions import Released
 from app.ratelimit.limiter import Limiter
 from app.scheduling import dispatch, reaper, waker
@@ -187,6 +187,7 @@ def loops(
         "rollups": _drained(ROLL_SECONDS, lambda: rollups.roll(db)),
         "refunds": lambda: charges.follow(db, limiter),
         "levels": _following(db, levels.follow),
+        "names": _every(db, TIDY_SECONDS, uniqueness.Sweep().step),
         "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
         "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
         "rotations": _drained(TIDY_SECONDS, lambda: endpoints.forget_old_secrets(db)),

@@ -16,6 +16,7 @@ from app.api import (
     health,
     jobs,
     keys,
+    limits_page,
     problems,
     usage,
     webhook_endpoints,
@@ -29,7 +30,7 @@ from app.views.watching import Watch
 
 _ROUTERS = (
     jobs.router, events.router, collections.router, workflows.router, webhook_endpoints.router,
-    usage.router, budgets.router, keys.router, health.router, docs.router,
+    usage.router, budgets.router, keys.router, limits_page.router, health.router, docs.router,
 )  # fmt: skip
 
 

@@ -16,10 +16,12 @@ from pydantic import (
 from app.api.wire import Label, Moment, MomentIn, Money, MoneyIn
 from app.core import ids, money
 from app.intake.admission import Admitted, JobSpec
+from app.intake.uniqueness import Unique
 from app.jobs import states
 from app.views.jobs import JobView, Provenance, Used
 
 MAX_TAGS: Final = 32
+MAX_WINDOW_SECONDS: Final = 366 * 86_400
 MAX_PAIRS: Final = 16  # of metadata, which travels in webhooks of at most 20 KB
 RELEASE: Final = "stable"
 
@@ -64,6 +66,24 @@ JOB_EXAMPLE: Final[dict[str, Any]] = EXAMPLE | {
 }  # fmt: skip
 
 
+class UniqueKey(BaseModel):
+    """A name that one job of the tenant has at a time, and what becomes of a second one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Label
+    window_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_WINDOW_SECONDS)] | None = Field(
+        None,
+        description="How long the name is kept from the admission of its job on, whatever becomes of "
+        "that. Without it, until that job ends.",
+    )
+    on_conflict: Literal["reject", "return", "replace"] = Field(
+        "return",
+        description="`reject`: 409. `return`: the job that has the name. `replace`: that is cancelled, "
+        "if no worker has begun it; else 409.",
+    )
+
+
 class NewJob(BaseModel):
     """A job to admit. Unknown fields are refused."""
 
@@ -87,6 +107,9 @@ class NewJob(BaseModel):
     tags: list[Label] = Field(default_factory=list, max_length=MAX_TAGS)
     end_user: Label | None = None
     session: Label | None = None
+    unique_key: Label | UniqueKey | None = Field(
+        None, description="A name that one job has at a time; as text, one that is returned."
+    )
 
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> "NewJob":
@@ -104,8 +127,18 @@ class NewJob(BaseModel):
         return JobSpec(
             name, self.input, int(number) if number else None, self.lane, self.priority, self.run_at,
             self.deadline_at, self.max_cost, self.max_attempts, self.metadata, tuple(self.tags),
-            self.end_user, self.session, traceparent,
+            self.end_user, self.session, traceparent, _unique(self.unique_key),
         )  # fmt: skip
+
+
+def _unique(given: str | UniqueKey | None) -> Unique | None:
+    match given:
+        case None:
+            return None
+        case str():
+            return Unique(given)
+        case UniqueKey():
+            return Unique(given.key, given.window_seconds, given.on_conflict)
 
 
 class JobErrorBody(BaseModel):

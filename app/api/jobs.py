@@ -35,7 +35,7 @@ _RETRY: Final = "POST /v1/jobs/{id}/retry"
 _ADMISSION: Final = (
     "budget_exhausted", "unknown_workflow", "unpriced_model", "idempotency_key_reused", "disabled",
     "idempotency_key_missing", "rate_limited_tokens",
-    "queue_full", "overloaded",
+    "queue_full", "overloaded", "duplicate_job",
 )  # fmt: skip
 
 
@@ -59,6 +59,9 @@ class BulkOutcome(BaseModel):
 
     status: int
     replayed: bool = False
+    deduplicated: bool = Field(
+        False, description="Another job has its unique key: this is that one."
+    )
     job: JobBody | None = None
     problem: dict[str, Any] | None = None
 
@@ -72,7 +75,13 @@ class BulkAnswer(BaseModel):
                 {
                     "object": "list",
                     "data": [
-                        {"status": 202, "replayed": False, "job": JOB_EXAMPLE, "problem": None}
+                        {
+                            "status": 202,
+                            "replayed": False,
+                            "deduplicated": False,
+                            "job": JOB_EXAMPLE,
+                            "problem": None,
+                        }
                     ],
                 }
             ]
@@ -103,6 +112,8 @@ async def admit_job(
     limits.tell(request, admitted.standings)
     job = await _admitted(platform, caller, spec, admitted)
     headers = {"Location": f"/v1/jobs/{job.id}"}
+    if admitted.outcome == "existing":
+        headers["Towpath-Deduplicated"] = "true"
     return answer(job, 202, wire.replay(headers, admitted.outcome == "replayed"))
 
 
@@ -176,7 +187,10 @@ async def _outcome(
     request.state.metrics.admitted(ended.outcome)
     limits.tell(request, ended.standings)
     job = await _admitted(platform, caller, sent[0], ended)
-    return BulkOutcome(status=202, replayed=ended.outcome == "replayed", job=job, problem=None)
+    return BulkOutcome(
+        status=202, replayed=ended.outcome == "replayed",
+        deduplicated=ended.outcome == "existing", job=job, problem=None,
+    )  # fmt: skip
 
 
 def _refusal(error: TowpathError, request: Request) -> BulkOutcome:

@@ -42,6 +42,7 @@ STATUS: Final = {
     "queue_full": 429,
     # not in this state
     "idempotency_in_progress": 409,
+    "duplicate_job": 409,
     "job_finished": 409,
     "job_not_retryable": 409,
     "endpoint_disabled": 409,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
+import psycopg
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import clock, ids, redaction, statements
@@ -97,6 +98,12 @@ async def append(session: AsyncSession, *entries: NewEntry) -> None:
     """Store entries with the change that they tell of. Takes no lock; the sealer chains them later."""
     rows = json.dumps([one.columns() for one in entries])
     await session.execute(_APPEND.text, {"entries": rows})
+
+
+async def append_on(connection: psycopg.AsyncConnection[Any], *entries: NewEntry) -> None:
+    """As `append`, in the transaction of a bare connection."""
+    rows = json.dumps([one.columns() for one in entries])
+    await connection.execute(_APPEND.raw, {"entries": rows})
 
 
 def wire(entry_id: UUID) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -19,8 +19,11 @@ from app.core.ids import JobId, KeyId, TenantId, VersionId
 from app.core.recent import Recent
 from app.idempotency import records
 from app.idempotency.errors import IdempotencyKeyReused
+from app.intake import uniqueness
 from app.intake.backlog import Backlog
 from app.intake.config import IntakeConfig
+from app.intake.errors import DuplicateJob
+from app.intake.uniqueness import Unique
 from app.ratelimit import charging
 from app.ratelimit.buckets import Standing
 from app.ratelimit.limiter import Limiter
@@ -61,6 +64,7 @@ class JobSpec:
     end_user: str | None = None
     session: str | None = None
     traceparent: str | None = None
+    unique: Unique | None = None
 
     def intent(self) -> dict[str, Any]:
         """What makes two requests the same one: all but the trace."""
@@ -68,7 +72,8 @@ class JobSpec:
         moments = {
             name: value.isoformat() for name, value in shape.items() if isinstance(value, datetime)
         }
-        return shape | moments | {"tags": list(self.tags)}
+        unique = None if self.unique is None else asdict(self.unique)
+        return shape | moments | {"tags": list(self.tags), "unique": unique}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +90,14 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The job that stands for the intent, and whether this call made it.
+    """The job that stands for the intent, and whether this call made it. `existing`: another has its unique key.
 
-    Where it did, the job has this version and was created `at`, the database's time. `standings` is
+    Where it was made, the job has this version and was created `at`, the database's time. `standings` is
     what is left of the limits that it was charged to.
     """
 
     job: JobId
-    outcome: Literal["created", "replayed"]
+    outcome: Literal["created", "replayed", "existing"]
     version_number: int
     at: datetime
     standings: tuple[Standing, ...] = ()
@@ -143,6 +148,13 @@ def open_desk(
     async def run(
         connection: psycopg.AsyncConnection[Any], items: Sequence[dict[str, Any]]
     ) -> list[Any]:
+        if any("unique" in item for item in items):
+            return await uniqueness.admit(connection, items, admit_all, kept)
+        return await admit_all(connection, items)
+
+    async def admit_all(
+        connection: psycopg.AsyncConnection[Any], items: Sequence[dict[str, Any]]
+    ) -> list[Any]:
         rows = [item | {"n": n} for n, item in enumerate(items)]
         cursor = await connection.execute(_ADMIT.raw, {"items": json.dumps(rows), "kept": kept})
         return await cursor.fetchall()
@@ -178,7 +190,7 @@ async def admit(
     """Accept a job durably. The same key and intent answer with the first job.
 
     Raises Invalid, UnknownWorkflow, UnpricedModel, BudgetExhausted (its envelope has no room; nothing is
-    stored), IdempotencyKeyReused, Disabled, Unavailable, QueueFull, Overloaded, RateLimitedRequests,
+    stored), IdempotencyKeyReused, DuplicateJob, Disabled, Unavailable, QueueFull, Overloaded, RateLimitedRequests,
     RateLimitedTokens.
     """
     if "admission" in await desk.off.get(None):
@@ -192,7 +204,7 @@ async def admit(
     except TowpathError:
         _give_back(desk, asker, spec, calls)
         raise
-    if admitted.outcome == "replayed":
+    if admitted.outcome != "created":
         _give_back(desk, asker, spec, calls)
     return admitted
 
@@ -242,9 +254,14 @@ async def _admit(
     item = _item(desk, asker, spec, pinned, predicted, key, job)
     if any(one.unit == "tokens" for one in charged):
         item["tokens"] = _asked(asker, spec, calls).tokens
+    if spec.unique is not None:
+        actor = replace(asker.actor, request_id=asker.request_id, address=asker.address)
+        item["unique"] = uniqueness.wish(spec.unique, actor)
     row = await desk.group.submit(item)
     if row.outcome == "conflict":
         raise IdempotencyKeyReused("The key was used with another request.")
+    if row.outcome == "duplicate":
+        raise DuplicateJob("Another job has this unique key.", job=ids.wire("job", row.job))
     if row.outcome == "refused":
         raise BudgetExhausted.at_admission(
             asked_nanousd=min(predicted, spec.max_cost_nanousd or predicted),

@@ -146,12 +146,15 @@ def _seconds(cost_nanousd: float, level: Level) -> int:
     return min(MAX_RETRY_SECONDS, max(1, seconds))
 
 
+async def levels(session: AsyncSession, tenant: TenantId) -> dict[str, Level]:
+    """What a tenant has waiting, by lane, as it was last counted."""
+    rows = await session.execute(_LEVELS.text, {"tenants": [tenant]})
+    return {lane: Level(*figures) for _, lane, *figures in rows}
+
+
 async def level(session: AsyncSession, tenant: TenantId, lane: str) -> Level:
     """What a tenant has waiting in a lane, as it was last counted."""
-    for _, where, *figures in await session.execute(_LEVELS.text, {"tenants": [tenant]}):
-        if where == lane:
-            return Level(*figures)
-    return NOTHING
+    return (await levels(session, tenant)).get(lane, NOTHING)
 
 
 async def _look(

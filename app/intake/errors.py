@@ -1,4 +1,4 @@
-"""Refusals of admission for what waits already."""
+"""Refusals of admission for what is there already."""
 
 from app.core.errors import TowpathError
 
@@ -13,3 +13,9 @@ class Overloaded(TowpathError):
     """The platform has more work than it can carry; the lowest lanes go first. Context: lane, retry_after."""
 
     code = "overloaded"
+
+
+class DuplicateJob(TowpathError):
+    """Another job has this unique key, and it is not to be replaced. Context: job."""
+
+    code = "duplicate_job"

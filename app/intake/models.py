@@ -1,11 +1,11 @@
-"""Table of how much waits: figures a few seconds old, for decisions that must not count themselves."""
+"""Tables of admission: how much waits, in figures a few seconds old; and who holds which unique key."""
 
 from datetime import datetime
 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
-from app.core.ids import TenantId
+from app.core.ids import JobId, TenantId
 
 
 class QueueLevel(Base):
@@ -21,3 +21,14 @@ class QueueLevel(Base):
     oldest_at: Mapped[datetime | None]  # since when the longest waiting one is queued
     pace_nanousd: Mapped[int]  # predicted cost that was released in a minute, lately
     counted_at: Mapped[datetime]
+
+
+class UniqueKey(Base):
+    """The job that a tenant's name stands for: while it is open, and until `held_until` whatever it became."""
+
+    __tablename__ = "unique_key"
+
+    tenant: Mapped[TenantId] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    job: Mapped[JobId | None]
+    held_until: Mapped[datetime | None]

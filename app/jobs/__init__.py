@@ -1,7 +1,7 @@
 """The state machine: what a job is, which moves are legal, and the only code that makes them.
 
 states        lanes, states, the table of legal moves, the rule of each ending
-transitions   claim, end, note, dispatch, wake, expire, cancel, retry
+transitions   claim, end, note, dispatch, wake, expire, cancel, drop, retry
 reads         one job, lists, events
 errors        JobFinished, JobNotRetryable
 

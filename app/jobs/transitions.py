@@ -27,6 +27,7 @@ _LAPSED = statements.load(__file__, "lapsed")
 _WAKE_DUE = statements.load(__file__, "wake_due")
 _WAKE_FUNDED = statements.load(__file__, "wake_funded")
 _EXPIRE_IDLE = statements.load(__file__, "expire_idle")
+_LOCK = statements.load(__file__, "lock")
 _CANCEL = statements.load(__file__, "cancel")
 _RETRY = statements.load(__file__, "retry")
 
@@ -238,6 +239,19 @@ async def cancel(
     )  # fmt: skip
     await trail.append(session, entry)
     return str(row.state)
+
+
+async def lock(connection: Connection, jobs: Sequence[JobId]) -> dict[JobId, str]:
+    """The states of jobs, which stay so until the caller commits. Locks them in id order."""
+    cursor = await connection.execute(_LOCK.raw, {"jobs": list(jobs)})
+    return {JobId(row.id): str(row.state) for row in await cursor.fetchall()}
+
+
+async def drop(connection: Connection, job: JobId, entry: trail.NewEntry) -> None:
+    """Cancel a job that no worker has, which the caller has locked, with the entry that tells of it."""
+    bind = {"job": job, "running": False, "event": ids.new()}
+    await connection.execute(_CANCEL.raw, bind)
+    await trail.append_on(connection, entry)
 
 
 async def retry(

@@ -1,13 +1,13 @@
 """What one request draws on: a bucket for each limit of its caller that covers it; and the drawing itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from app.core.ids import KeyId, TenantId
 from app.ratelimit.buckets import Draw, Standing
 from app.ratelimit.errors import refusal
 from app.ratelimit.limiter import Limiter, Ticket
-from app.tenants.limits import Limits
+from app.tenants.limits import Limits, Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,19 @@ def draws(limits: Limits, request: Request) -> list[Draw]:
         cost = 1 if rate.unit == "requests" else request.tokens
         if not cost or (rate.route is not None and rate.route != request.route):
             continue
-        whose = _whose(rate.of, request)
-        if whose is not None:
-            key = f"rl:{request.tenant}:{whose}:{rate.name}"
-            found.append(
-                Draw(key, rate.name, rate.unit, rate.per_minute, rate.burst, cost, rate.when_lost)
-            )
+        one = bucket(rate, request)
+        if one is not None:
+            found.append(one if cost == 1 else replace(one, cost=cost))
     return found
+
+
+def bucket(rate: Rate, request: Request) -> Draw | None:
+    """The bucket of one limit that a request would draw one unit from, or None: it covers nothing of it."""
+    whose = _whose(rate.of, request)
+    if whose is None:
+        return None
+    key = f"rl:{request.tenant}:{whose}:{rate.name}"
+    return Draw(key, rate.name, rate.unit, rate.per_minute, rate.burst, 1, rate.when_lost)
 
 
 def plain(name: str, whose: str, per_minute: int) -> Draw:

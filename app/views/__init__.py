@@ -1,6 +1,7 @@
 """Reads that join rooms, for edges that show them; and the one watcher for all who wait.
 
 jobs       a job with its usage, provenance and place in the queue; its receipt
+limits     a tenant's limits with what is left of them
 watching   Watch: clients that wait for a job, on one listening connection a process
 
 Writes nothing.

@@ -87,6 +87,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("switch_pkey")),
     )
     op.create_table(
+        "unique_key",
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("job", sa.Uuid(), nullable=True),
+        sa.Column("held_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "name", name=op.f("unique_key_pkey")),
+    )
+    op.create_table(
         "worker",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
@@ -1063,6 +1071,7 @@ def downgrade() -> None:
     op.drop_table("audit_link")
     op.drop_index("worker_heard", table_name="worker")
     op.drop_table("worker")
+    op.drop_table("unique_key")
     op.drop_table("switch")
     op.drop_table("queue_level")
     op.drop_table("price")

@@ -318,3 +318,58 @@ async def test_under_full_pressure_no_body_is_read(
     assert [one.status for one in (unread, bulk, read, later)] == [503, 503, 200, 400]
     assert {one.json["code"] for one in (unread, bulk)} == {"overloaded"}
     assert "Retry-After" in unread.headers
+
+
+async def test_limits_are_shown_with_what_is_left(
+    api: Client, admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    rates = (
+        Rate("tenant", "requests", 60, 10),
+        Rate("tenant", "tokens", 60, 5_000),
+        Rate("end_user", "requests", 60, 4, route="POST /v1/jobs"),
+    )
+    set_rates(admin, tenant, *rates)
+    ceiling = limits.Ceiling(jobs=9, cost_nanousd=1_500_000_000)
+    held = limits.with_ceiling({}, "batch", ceiling)["queue"]
+    admin.execute(
+        "UPDATE tenant SET limits = limits || %s, max_running = 7 WHERE id = %s",
+        (Jsonb({"queue": held}), tenant),
+    )
+    admin.execute(
+        "INSERT INTO queue_level (tenant, lane, jobs, cost_nanousd, oldest_at, pace_nanousd, counted_at)"
+        " VALUES (%s, 'batch', 3, 2000, app_now() - interval '30 seconds', 0, app_now())",
+        (tenant,),
+    )
+    await api.job(end_user="ann")
+    shown = (await api.get("/v1/limits?end_user=ann")).json
+    assert [(one["name"], one["remaining"]) for one in shown["rates"]] == [
+        ("end_user-requests POST /v1/jobs", 3), ("tenant-requests", 8), ("tenant-tokens", 5_000),
+    ]  # fmt: skip
+    batch = next(one for one in shown["queues"] if one["lane"] == "batch")
+    assert (batch["jobs"], batch["max_jobs"], batch["cost"], batch["max_cost"]) == (
+        3, 9, "0.000002", "1.5",
+    )  # fmt: skip
+    assert 30 <= batch["oldest_seconds"] <= 60
+    assert (shown["plan"], shown["running"], shown["max_running"]) == (None, 0, 7)
+    nobodys = (await api.get("/v1/limits")).json["rates"][0]
+    assert (nobodys["remaining"], nobodys["reset_seconds"]) == (None, None)
+
+
+async def test_a_unique_key_is_answered_with_its_job_or_refused(api: Client) -> None:
+    sent = {"workflow": "noop", "input": {}, "unique_key": "nightly"}
+    strict = sent | {"unique_key": {"key": "nightly", "on_conflict": "reject"}}
+    first = await api.post("/v1/jobs", sent)
+    second = await api.post("/v1/jobs", sent)
+    refused = await api.post("/v1/jobs", strict)
+    bulk = await api.post("/v1/jobs/bulk", {"jobs": [sent, strict]})
+    unfit = await api.post("/v1/jobs", sent | {"unique_key": {"key": "x", "window_seconds": 0}})
+    assert [one.status for one in (first, second, refused, unfit)] == [202, 202, 409, 422]
+    assert first.json["id"] == second.json["id"]
+    assert "Towpath-Deduplicated" not in first.headers
+    assert second.headers["Towpath-Deduplicated"] == "true"
+    assert second.headers["Location"] == f"/v1/jobs/{first.json['id']}"
+    assert refused.json["code"] == "duplicate_job"
+    assert refused.json["job"] == first.json["id"]
+    assert [(one["status"], one["deduplicated"]) for one in bulk.json["data"]] == [
+        (202, True), (409, False),
+    ]  # fmt: skip

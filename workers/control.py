@@ -16,6 +16,7 @@ from app.bootstrap import platform, reporting, settings
 from app.bootstrap.settings import Settings
 from app.budgets import ledger
 from app.core.db import Database
+from app.files import store as storing
 from app.idempotency import records
 from app.intake import charges, levels, uniqueness
 from app.jobs.transitions import Released
@@ -178,6 +179,7 @@ def loops(
     db: Database, chosen: Settings, publisher: publishing.Publisher, limiter: Limiter
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """Every loop by its name, which is its lock's."""
+    shelf = storing.open_store(chosen.files_folder)
     return {
         "dispatcher": lambda: dispatcher(db, chosen, publisher),
         "waker": _every(db, WAKE_SECONDS, waker.wake),
@@ -191,6 +193,7 @@ def loops(
         "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
         "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
         "rotations": _drained(TIDY_SECONDS, lambda: endpoints.forget_old_secrets(db)),
+        "files": _drained(TIDY_SECONDS, lambda: storing.sweep(db, shelf)),
         "orphans": _every(db, TIDY_SECONDS, ledger.sweep),
     }
 

@@ -41,8 +41,13 @@ def asker(request: Request, caller: Caller) -> Asker:
 
 def actor(request: Request, caller: Caller) -> Actor:
     """The caller as the audit trail names it."""
+    return key_actor(request, caller.key)
+
+
+def key_actor(request: Request, key: KeyId) -> Actor:
+    """A key as the audit trail names it, whatever it is good for."""
     address = None if request.client is None else request.client.host
-    return Actor("key", _wire(caller.key), request.state.request_id, address)
+    return Actor("key", _wire(key), request.state.request_id, address)
 
 
 @lru_cache(maxsize=1_000)

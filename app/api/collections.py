@@ -221,10 +221,12 @@ async def get_collection(name: Name, caller: CollectionsRead, platform: OnPlatfo
     response_class=Response,
     responses=raises("not_found"),
 )
-async def delete_collection(name: Name, caller: CollectionsWrite, platform: OnPlatform) -> Response:
-    """Delete a collection with its documents and passages."""
+async def delete_collection(
+    name: Name, caller: CollectionsWrite, platform: OnPlatform, request: Request
+) -> Response:
+    """Delete a collection with its documents and passages. Their bytes follow within two minutes."""
     async with platform.db.transaction() as session:
-        await collections.delete(session, caller.tenant, name)
+        await collections.delete(session, caller.tenant, name, actor=asking.actor(request, caller))
     return Response(status_code=204)
 
 
@@ -314,14 +316,16 @@ async def get_document(
     responses=raises("not_found"),
 )
 async def delete_document(
-    name: Name, document: str, caller: CollectionsWrite, platform: OnPlatform
+    name: Name, document: str, caller: CollectionsWrite, platform: OnPlatform, request: Request
 ) -> Response:
-    """Delete a document with its passages. From then on no search finds it."""
+    """Delete a document with its passages. From then on no search finds it. Its bytes follow within two
+    minutes.
+    """
     wanted = DocumentId(wire.identified("doc", document, "document"))
     async with platform.db.transaction() as session:
         collection = (await collections.get(session, caller.tenant, name)).id
         _inside(await documents.get(session, caller.tenant, wanted), collection)
-        await documents.delete(session, caller.tenant, wanted)
+        await documents.delete(session, caller.tenant, wanted, actor=asking.actor(request, caller))
     return Response(status_code=204)
 
 

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from app.api import limits, strict
+from app.api import denials, limits, strict
 from app.api.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
 from app.core.errors import Invalid, NotFound, TowpathError
 from app.ratelimit.errors import RateLimited
@@ -140,6 +140,7 @@ def _plain(value: Any) -> Any:
 async def refused(request: Request, error: Exception) -> Response:
     """A TowpathError that ended a request."""
     assert isinstance(error, TowpathError)  # noqa: S101 - registered for this class alone
+    await denials.tell(request, error)
     return respond(error, request.state.request_id)
 
 

@@ -1,6 +1,8 @@
 """Who did what to what, kept so that a later change shows.
 
+actions       the name of every action
 trail         entry, append: what a room writes beside the change it makes, without a lock
+denials       what a key was refused, once a minute
 sealer        chains the entries that have become visible
 verification  walks the chains and names the first entry that is not as it was sealed
 

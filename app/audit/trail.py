@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.audit.actions import Action
 from app.core import clock, ids, redaction, statements
 from app.core.ids import EntryId, TenantId
 
@@ -62,21 +63,22 @@ def entry(
     chain: TenantId,
     *,
     actor: Actor,
-    action: str,
+    action: Action,
     object: str,  # noqa: A002 - the word of the trail: actor, action, object
     before: Any = None,
     after: Any = None,
     reason: str | None = None,
     request_id: str | None = None,
     address: str | None = None,
+    id_: EntryId | None = None,
 ) -> NewEntry:
-    """An entry of a tenant's chain, or of PLATFORM: `actor` did `action` (`key.revoked`) to `object`.
+    """An entry of a tenant's chain, or of PLATFORM: `actor` did `action` (`key.revoke`) to `object`.
 
     `object` is a wire id; `before` and `after` are plain data, kept without their secrets. Request and
     address are the actor's unless given. The time is this process's: what is hashed is then exactly
-    what is stored.
+    what is stored. `id_` is for an entry that must not be told twice; else it is new.
     """
-    id_ = EntryId(ids.new())
+    id_ = id_ or EntryId(ids.new())
     at = clock.now()
     body = {
         "id": wire(id_),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.audit.denials import Denials
 from app.bootstrap.settings import Settings
 from app.budgets import ledger
 from app.budgets.ledger import Ledger
@@ -44,6 +45,7 @@ class ApiPlatform:
     keys: keys.Cache
     limiter: Limiter
     refusals: Refusals
+    denials: Denials
 
     async def close(self) -> None:
         """Wait for what is in flight, then let the database go."""
@@ -95,7 +97,7 @@ async def open_api(settings: Settings) -> ApiPlatform:
     return ApiPlatform(
         settings, db, desk, sealing.open_vault(vault_config(settings)),
         storing.open_store(settings.files_folder), embedding.open_embedder(), sender(settings),
-        keys.Cache(), limiter, Refusals(db),
+        keys.Cache(), limiter, Refusals(db), Denials(),
     )  # fmt: skip
 
 

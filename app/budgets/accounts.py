@@ -74,7 +74,7 @@ async def set_limit(
     await trail.append(
         session,
         trail.entry(
-            tenant, actor=actor, action="budget.limit_set", object=ids.wire("acc", before.id),
+            tenant, actor=actor, action="budget.set_limit", object=ids.wire("acc", before.id),
             before={"limit": money.to_wire(old)}, after={"limit": money.to_wire(limit_nanousd)},
             reason=reason,
         ),
@@ -91,7 +91,7 @@ async def clear_overrun(
     await trail.append(
         session,
         trail.entry(
-            tenant, actor=actor, action="budget.overrun_cleared", object=ids.wire("acc", account.id),
+            tenant, actor=actor, action="budget.clear_overrun", object=ids.wire("acc", account.id),
             before={"overrun_at": since}, after={"overrun_at": None}, reason=reason,
         ),
     )  # fmt: skip

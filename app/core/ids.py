@@ -4,6 +4,7 @@ The wire form is the prefix and 26 digits of Crockford's base 32, lower case:
 `job_01kb…`. Source: RFC 9562 section 5.7 (UUIDv7); the alphabet is Crockford's.
 """
 
+from datetime import datetime
 from typing import Final, NewType
 from uuid import UUID
 
@@ -44,6 +45,15 @@ _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 def new() -> UUID:
     """A fresh UUIDv7. Wrap it in its kind: `JobId(ids.new())`."""
     return uuid_utils.compat.uuid7()
+
+
+def derived(moment: datetime, seed: bytes) -> UUID:
+    """The UUIDv7 of this moment whose other bits are the seed's first ten bytes: the same for the same."""
+    milliseconds = int(moment.timestamp() * 1000) & (1 << 48) - 1
+    number = milliseconds << 80 | int.from_bytes(seed[:10], "big")
+    # UUID(version=7) is for Python 3.14 and later.
+    number = number & ~(0xF << 76) & ~(0b11 << 62) | 7 << 76 | 0b10 << 62
+    return UUID(int=number)
 
 
 def wire(prefix: str, value: UUID) -> str:

@@ -4,17 +4,27 @@ import asyncio
 import hashlib
 import os
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import ids
+from app.core.db import Database
 from app.core.errors import NotFound
 from app.core.ids import FileId, TenantId
 from app.files.errors import FileLost
 from app.files.models import File
+
+SPARED: Final = timedelta(minutes=1)  # a dropped file may be in a reader's hand just now
+
+# One who puts bytes and one who removes the same bytes take turns.
+_HOLD: Final = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:bytes, 0))")
+_ALONE: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:bytes, 0))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,9 @@ async def put(
     Call it before the transaction's first statement: the disk is slow and nothing should be locked.
     """
     digest = await asyncio.to_thread(_keep, store, tenant, data)
+    await session.execute(_HOLD, {"bytes": _bytes(tenant, digest)})
+    # Found whole, and swept before this transaction held them: written again, which is rare.
+    await asyncio.to_thread(_keep_again, store, tenant, digest, data)
     file = FileId(ids.new())
     row = {
         "id": file,
@@ -59,10 +72,53 @@ async def put(
 
 async def get(session: AsyncSession, store: Store, tenant: TenantId, file: FileId) -> bytes:
     """The bytes of a file. Raises NotFound where the tenant has none, FileLost where they changed."""
-    digest = await session.scalar(select(File.sha256).where(File.tenant == tenant, File.id == file))
+    digest = await session.scalar(
+        select(File.sha256).where(File.tenant == tenant, File.id == file, File.dropped_at.is_(None))
+    )
     if digest is None:
         raise NotFound
     return await asyncio.to_thread(_read, _place(store, tenant, digest), digest, file)
+
+
+async def drop(session: AsyncSession, tenant: TenantId, files: Collection[FileId]) -> None:
+    """Nobody refers to these any more: they are gone for readers, and the sweep removes their bytes."""
+    await session.execute(
+        update(File)
+        .where(File.tenant == tenant, File.id.in_(files), File.dropped_at.is_(None))
+        .values(dropped_at=func.app_now())
+    )
+
+
+async def sweep(db: Database, store: Store) -> int:
+    """Remove one dropped file: its bytes, unless another file has the same, then its row. Gives how many.
+
+    Safe to run twice and at once; dead in between, the row is still there for the next. Locks the
+    file, then its bytes.
+    """
+    next_ = (
+        select(File.id, File.tenant, File.sha256)
+        .where(File.dropped_at <= func.app_now() - SPARED)
+        .order_by(File.dropped_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    async with db.transaction() as session:
+        row = (await session.execute(next_)).one_or_none()
+        if row is None:
+            return 0
+        await session.execute(_ALONE, {"bytes": _bytes(row.tenant, row.sha256)})
+        # Asked by a statement of its own: it sees the row of who has just put the same bytes.
+        others = select(func.count()).where(
+            File.tenant == row.tenant, File.sha256 == row.sha256, File.id != row.id
+        )
+        if not await session.scalar(others):
+            await asyncio.to_thread(_remove, _place(store, row.tenant, row.sha256))
+        await session.execute(delete(File).where(File.id == row.id))
+    return 1
+
+
+def _bytes(tenant: TenantId, digest: bytes) -> str:
+    return f"{tenant.hex}/{digest.hex()}"
 
 
 def _place(store: Store, tenant: TenantId, digest: bytes) -> Path:
@@ -85,6 +141,17 @@ def _keep(store: Store, tenant: TenantId, data: bytes) -> bytes:
     for folder in (place.parent, place.parent.parent, store.folder):
         _sync_folder(folder)
     return digest
+
+
+def _keep_again(store: Store, tenant: TenantId, digest: bytes, data: bytes) -> None:
+    if not _place(store, tenant, digest).exists():
+        _keep(store, tenant, data)
+
+
+def _remove(place: Path) -> None:
+    place.unlink(missing_ok=True)
+    if place.parent.exists():
+        _sync_folder(place.parent)
 
 
 def _whole(place: Path, digest: bytes) -> bool:

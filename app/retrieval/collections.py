@@ -11,10 +11,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import lists
+from app.audit import trail
+from app.core import ids, lists
 from app.core.errors import Invalid, NotFound
 from app.core.ids import CollectionId, TenantId
 from app.core.lists import Page
+from app.files import store
 from app.retrieval.errors import CollectionExists
 from app.retrieval.models import Collection, Document
 
@@ -78,11 +80,22 @@ async def listed(
     return Page(items, lists.cursor(items[-1].id) if len(rows) > limit else None)
 
 
-async def delete(session: AsyncSession, tenant: TenantId, name: str) -> CollectionId:
-    """Remove a collection with its documents, passages and vectors. Raises NotFound."""
+async def delete(
+    session: AsyncSession, tenant: TenantId, name: str, *, actor: trail.Actor
+) -> CollectionId:
+    """Remove a collection with its documents, passages and vectors; their bytes follow. Raises NotFound."""
     found = (await get(session, tenant, name)).id
-    await session.execute(delete_from(Document).where(Document.collection == found))
+    files = await session.scalars(
+        delete_from(Document).where(Document.collection == found).returning(Document.file)
+    )
+    gone = files.all()
+    await store.drop(session, tenant, gone)
     await session.execute(delete_from(Collection).where(Collection.id == found))
+    entry = trail.entry(
+        tenant, actor=actor, action="collection.delete", object=ids.wire("col", found),
+        before={"name": name, "documents": len(gone)},
+    )  # fmt: skip
+    await trail.append(session, entry)
     return found
 
 

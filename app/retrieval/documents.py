@@ -7,14 +7,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete as delete_from
-from sqlalchemy import func, select, update
+from sqlalchemy import func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import lists
+from app.audit import trail
+from app.core import ids, lists
 from app.core.errors import Invalid, NotFound, TowpathError
 from app.core.ids import CollectionId, DocumentId, FileId, JobId, TenantId
 from app.core.lists import Page
+from app.files import store
 from app.retrieval import collections, parsing
 from app.retrieval.models import Chunk, Document
 
@@ -72,8 +74,8 @@ async def put(
 ) -> DocumentFacts:
     """A new document under an id the caller made, or the next revision of the one of that name.
 
-    It is `pending` until it is ingested; a search goes on finding the revision before. An empty
-    title is filled in from the text. Raises Invalid. Locks the document.
+    It is `pending` until it is ingested; a search goes on finding the revision before, whose bytes go.
+    An empty title is filled in from the text. Raises Invalid. Locks the document, then its last file.
     """
     _check(name, media_type)
     row = {
@@ -88,23 +90,25 @@ async def put(
         "created_at": func.app_now(),
     }
     new = insert(Document).values(row)
-    kept = await session.scalar(
-        new.on_conflict_do_update(
-            index_elements=["collection", "name"],
-            set_={
-                "title": new.excluded.title,
-                "media_type": new.excluded.media_type,
-                "file": new.excluded.file,
-                "revision": Document.revision + 1,
-                "state": "pending",
-                "error": None,
-                "job": None,
-            },
-        ).returning(Document.id)
-    )
-    if kept is None:
-        raise NotFound
-    return await get(session, tenant, kept)
+    kept = (
+        await session.execute(
+            new.on_conflict_do_update(
+                index_elements=["collection", "name"],
+                set_={
+                    "title": new.excluded.title,
+                    "media_type": new.excluded.media_type,
+                    "file": new.excluded.file,
+                    "revision": Document.revision + 1,
+                    "state": "pending",
+                    "error": None,
+                    "job": None,
+                },
+            ).returning(Document.id, literal_column("old.file", Document.file.type).label("before"))
+        )
+    ).one()
+    if kept.before is not None:
+        await store.drop(session, tenant, [kept.before])
+    return await get(session, tenant, kept.id)
 
 
 def _check(name: str, media_type: str) -> None:
@@ -130,16 +134,6 @@ async def get(session: AsyncSession, tenant: TenantId, document: DocumentId) -> 
     if row is None:
         raise NotFound
     return DocumentFacts(*row)
-
-
-async def named(
-    session: AsyncSession, tenant: TenantId, collection: CollectionId, name: str
-) -> DocumentId | None:
-    """The id of the document of that name, or None."""
-    query = select(Document.id).where(
-        Document.tenant == tenant, Document.collection == collection, Document.name == name
-    )
-    return (await session.execute(query)).scalar_one_or_none()
 
 
 async def listed(
@@ -169,19 +163,29 @@ async def present(
     return frozenset(rows)
 
 
-async def delete(session: AsyncSession, tenant: TenantId, document: DocumentId) -> None:
-    """Remove a document with its passages and vectors; the collection's version rises.
+async def delete(
+    session: AsyncSession, tenant: TenantId, document: DocumentId, *, actor: trail.Actor
+) -> None:
+    """Remove a document with its passages and vectors; its bytes follow; the collection's version rises.
 
-    Raises NotFound. Locks the document, then its collection.
+    Raises NotFound. Locks the document, its file, then its collection.
     """
-    collection = await session.scalar(
-        delete_from(Document)
-        .where(Document.tenant == tenant, Document.id == document)
-        .returning(Document.collection)
-    )
-    if collection is None:
+    gone = (
+        await session.execute(
+            delete_from(Document)
+            .where(Document.tenant == tenant, Document.id == document)
+            .returning(Document.collection, Document.file, Document.name)
+        )
+    ).one_or_none()
+    if gone is None:
         raise NotFound
-    await collections.touch(session, collection)
+    await store.drop(session, tenant, [gone.file])
+    await collections.touch(session, gone.collection)
+    entry = trail.entry(
+        tenant, actor=actor, action="document.delete", object=ids.wire("doc", document),
+        before={"name": gone.name, "collection": ids.wire("col", gone.collection)},
+    )  # fmt: skip
+    await trail.append(session, entry)
 
 
 async def serve(session: AsyncSession, document: DocumentId, revision: int, *, title: str) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import trail
+from app.audit.actions import Action
 from app.core import ids, lists
 from app.core.errors import Invalid, NotFound
 from app.core.ids import TenantId
@@ -136,7 +137,7 @@ async def change(
     session: AsyncSession,
     tenant: TenantId,
     actor: trail.Actor,
-    action: str,
+    action: Action,
     reason: str | None,
     changes: dict[str, Any],
 ) -> None:

@@ -227,8 +227,10 @@ async def _look(connection: psycopg.AsyncConnection[Any], digests: Sequence[byte
 def _caller(row: Any) -> Caller:
     if row is None:
         raise Unauthenticated
+    if not row.good:
+        raise Unauthenticated(tenant=row.tenant, key=row.key)
     if row.tenant_state != "active":
-        raise TenantSuspended
+        raise TenantSuspended(tenant=row.tenant, key=row.key)
     return Caller(
         row.tenant, row.key, frozenset(row.scopes), row.requires_idempotency, row.expires_at,
         limits.in_force(row.plan_limits, row.limits),

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import trail
+from app.audit.actions import Action
 from app.core.errors import Invalid, NotFound
 from app.core.ids import TenantId
 from app.tenants import directory
@@ -80,7 +81,7 @@ async def _told(
     session: AsyncSession,
     name: str,
     actor: trail.Actor,
-    action: str,
+    action: Action,
     reason: str | None,
     before: Any,
     after: Any,

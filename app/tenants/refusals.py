@@ -50,7 +50,7 @@ class Refusals:
         counts, self._counts = self._counts, {}
         entries = [
             trail.entry(
-                trail.PLATFORM, actor=_ACTOR, action="auth.refused", object=f"address {address}",
+                trail.PLATFORM, actor=_ACTOR, action="credential.refuse", object=f"address {address}",
                 after={
                     "failures": count.failures, "held_off": count.held_off,
                     "keys": sorted(count.keys),

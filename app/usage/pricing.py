@@ -140,7 +140,7 @@ async def enter(
     entry = trail.entry(
         trail.PLATFORM,
         actor=actor,
-        action="price.entered",
+        action="price.enter",
         object=ids.wire("prc", id_),
         after={"provider": provider, "model": model, "from_at": from_at or now, **values},
         reason=reason,

@@ -335,7 +335,7 @@ async def _disable(session: AsyncSession, claimed: Claimed) -> None:
     ended = await end_waiting(session, claimed.endpoint, retries.GONE_REASON)
     wire = ids.wire("whe", claimed.endpoint)
     entry = trail.entry(
-        claimed.tenant, actor=SYSTEM, action="webhook_endpoint.disabled", object=wire,
+        claimed.tenant, actor=SYSTEM, action="webhook_endpoint.disable", object=wire,
         before={"state": "enabled"}, after={"state": "disabled", "deliveries_ended": ended},
         reason=retries.GONE_REASON,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import trail
+from app.audit.actions import Action
 from app.core import http, ids, lists
 from app.core.db import Database
 from app.core.errors import Invalid, NotFound
@@ -93,7 +94,9 @@ async def create(
     }
     await session.execute(insert(WebhookEndpoint).values(row))
     after = {"url": url, "events": wanted, "description": description, "state": "enabled"}
-    await _audit(session, tenant, endpoint, "created", actor, request_id, after=after)
+    await _audit(
+        session, tenant, endpoint, "webhook_endpoint.create", actor, request_id, after=after
+    )
     return secret
 
 
@@ -157,7 +160,16 @@ async def change(
     if changes.get("state") == "disabled":
         await deliveries.end_waiting(session, endpoint, BY_HAND)
     old = {name: getattr(before, name) for name in changes}
-    await _audit(session, tenant, endpoint, "changed", actor, request_id, before=old, after=changes)
+    await _audit(
+        session,
+        tenant,
+        endpoint,
+        "webhook_endpoint.change",
+        actor,
+        request_id,
+        before=old,
+        after=changes,
+    )
     return await get(session, tenant, endpoint)
 
 
@@ -185,7 +197,9 @@ async def delete(
         await sealing.discard(session, tenant, secret)
     await deliveries.end_waiting(session, endpoint, DELETED)
     before = {"url": row.url, "events": row.events, "state": row.state}
-    await _audit(session, tenant, endpoint, "deleted", actor, request_id, before=before)
+    await _audit(
+        session, tenant, endpoint, "webhook_endpoint.delete", actor, request_id, before=before
+    )
 
 
 async def rotate_secret(
@@ -216,7 +230,7 @@ async def rotate_secret(
     await session.execute(turning)
     if dropped is not None:
         await sealing.discard(session, tenant, dropped)
-    await _audit(session, tenant, endpoint, "secret_rotated", actor, request_id)
+    await _audit(session, tenant, endpoint, "webhook_endpoint.rotate_secret", actor, request_id)
     return secret
 
 
@@ -269,7 +283,7 @@ async def _audit(
     session: AsyncSession,
     tenant: TenantId,
     endpoint: EndpointId,
-    done: str,
+    action: Action,
     actor: trail.Actor,
     request_id: str | None,
     *,
@@ -277,7 +291,7 @@ async def _audit(
     after: dict[str, Any] | None = None,
 ) -> None:
     entry = trail.entry(
-        tenant, actor=actor, action=f"webhook_endpoint.{done}", object=ids.wire("whe", endpoint),
+        tenant, actor=actor, action=action, object=ids.wire("whe", endpoint),
         before=before, after=after, request_id=request_id,
     )  # fmt: skip
     await trail.append(session, entry)

@@ -191,10 +191,19 @@ def upgrade() -> None:
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("purpose", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("dropped_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("size_bytes >= 0", name=op.f("file_size_not_negative")),
         sa.ForeignKeyConstraint(["tenant"], ["tenant.id"], name=op.f("file_tenant_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("file_pkey")),
         sa.UniqueConstraint("tenant", "id", name=op.f("file_tenant_id_key")),
+    )
+    op.create_index("file_bytes", "file", ["tenant", "sha256"], unique=False)
+    op.create_index(
+        "file_dropped",
+        "file",
+        ["dropped_at"],
+        unique=False,
+        postgresql_where="dropped_at IS NOT NULL",
     )
     op.create_table(
         "idempotency_record",
@@ -1062,6 +1071,8 @@ def downgrade() -> None:
     op.drop_table("outbox_event")
     op.drop_index("idempotency_record_expiring", table_name="idempotency_record")
     op.drop_table("idempotency_record")
+    op.drop_index("file_dropped", table_name="file", postgresql_where="dropped_at IS NOT NULL")
+    op.drop_index("file_bytes", table_name="file")
     op.drop_table("file")
     op.drop_table("collection")
     op.drop_table("api_key")

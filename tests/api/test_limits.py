@@ -216,7 +216,9 @@ def few(settings: Settings) -> Settings:
 
 
 async def entries(admin: psycopg.Connection) -> list[Any]:
-    rows = admin.execute("SELECT body FROM audit_entry WHERE action = 'auth.refused' ORDER BY id")
+    rows = admin.execute(
+        "SELECT body FROM audit_entry WHERE action = 'credential.refuse' ORDER BY id"
+    )
     return [json.loads(body) for (body,) in rows.fetchall()]
 
 

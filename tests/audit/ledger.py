@@ -12,7 +12,7 @@ ACTOR = trail.Actor("operator", "ada")
 
 def entries(chain: TenantId, count: int, **facts: Any) -> list[trail.NewEntry]:
     return [
-        trail.entry(chain, actor=ACTOR, action="thing.change", object=f"thing_{n}", **facts)
+        trail.entry(chain, actor=ACTOR, action="workflow.push", object=f"thing_{n}", **facts)
         for n in range(count)
     ]
 

@@ -64,7 +64,9 @@ async def test_c123_a_chain_verifies_after_dump_restore_and_restart(
     for value in ODD:
         await append(db, *entries(tenant, 1, before=value, after=[value]))
     await append(
-        db, *entries(trail.PLATFORM, 2), trail.entry(tenant, actor=ACTOR, action="a", object="o")
+        db,
+        *entries(trail.PLATFORM, 2),
+        trail.entry(tenant, actor=ACTOR, action="key.issue", object="o"),
     )
     await seal_all(db)
     honest = {tenant: len(ODD) + 1, trail.PLATFORM: 2}

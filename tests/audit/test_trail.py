@@ -23,7 +23,7 @@ TENANT = TenantId(UUID(int=7))
 
 
 def body(**facts: Any) -> Any:
-    entry = trail.entry(TENANT, actor=ACTOR, action="thing.change", object="thing_1", **facts)
+    entry = trail.entry(TENANT, actor=ACTOR, action="workflow.push", object="thing_1", **facts)
     return json.loads(entry.body)
 
 
@@ -65,7 +65,7 @@ def test_the_platform_has_a_chain_of_its_own() -> None:
     "after", [{"b": 1, "a": {"d": None, "c": True}}, {"a": {"c": True, "d": None}, "b": 1}]
 )
 def test_one_value_has_one_text_whatever_its_order(after: object) -> None:
-    entry = trail.entry(TENANT, actor=ACTOR, action="a", object="o", after=after)
+    entry = trail.entry(TENANT, actor=ACTOR, action="key.issue", object="o", after=after)
     assert '"after":{"a":{"c":true,"d":null},"b":1},' in entry.body
 
 
@@ -91,7 +91,7 @@ def test_a_secret_is_never_kept() -> None:
     said = trail.entry(
         TENANT,
         actor=ACTOR,
-        action="thing.change",
+        action="workflow.push",
         object="thing_1",
         before={"password": "canary-in-a-name", "url": "https://ada:canary-in-a-url@host/x"},
         after={"nested": [{"note": f"use {canary}"}], "secret": "whsec_canaryCanaryCanary1234"},
@@ -115,7 +115,7 @@ def test_a_secret_is_never_kept() -> None:
     )
 )
 def test_every_value_becomes_a_text_that_utf_8_holds_and_json_reads(value: Any) -> None:
-    entry = trail.entry(TENANT, actor=ACTOR, action="a", object="o", after=value)
+    entry = trail.entry(TENANT, actor=ACTOR, action="key.issue", object="o", after=value)
     entry.body.encode()
     assert "\0" not in entry.body
     json.loads(entry.body)
@@ -130,7 +130,7 @@ async def test_c123_what_is_stored_is_the_text_that_was_made(
         "html": "</script>\\u0041\"'", "big": 10**40,
     }  # fmt: skip
     entry = trail.entry(
-        tenant, actor=ACTOR, action="thing.change", object="t", before=odd, after=[odd, {}]
+        tenant, actor=ACTOR, action="workflow.push", object="t", before=odd, after=[odd, {}]
     )
     await append(db, entry)
     columns = "SELECT chain, at, action, body, salt FROM audit_entry WHERE id = %s"
@@ -144,7 +144,9 @@ async def test_an_entry_goes_with_the_change_that_it_tells_of(
     db: Database, admin: psycopg.Connection, tenant: TenantId
 ) -> None:
     async with db.sessions() as session:
-        await trail.append(session, trail.entry(tenant, actor=ACTOR, action="a", object="o"))
+        await trail.append(
+            session, trail.entry(tenant, actor=ACTOR, action="key.issue", object="o")
+        )
         await session.rollback()
     counted = admin.execute("SELECT count(*) FROM audit_entry").fetchone()
     assert counted == (0,)

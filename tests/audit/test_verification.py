@@ -39,7 +39,7 @@ def links(admin: psycopg.Connection, chain: UUID) -> list[tuple[int, UUID, bytes
 
 def forge(admin: psycopg.Connection, chain: UUID) -> None:
     """Put in a fourth link that follows from the third, and let all later ones move up by one."""
-    entry = trail.entry(TenantId(chain), actor=ACTOR, action="thing.forge", object="thing_9")
+    entry = trail.entry(TenantId(chain), actor=ACTOR, action="key.issue", object="thing_9")
     digest = hashlib.sha256(entry.salt + entry.body.encode()).digest()
     third = links(admin, chain)[2]
     admin.execute("UPDATE audit_link SET seq = -seq WHERE chain = %s AND seq > 3", (chain,))

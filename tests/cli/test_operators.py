@@ -60,7 +60,7 @@ def test_a_tenant_is_made_whole_and_changed(towpath: Run, admin: psycopg.Connect
     assert raised["limit"] == "20"
     by_people = [action for action, kind in actions(admin) if kind == "operator"]
     assert by_people == [
-        "tenant.create", "budget.open", "tenant.suspend", "tenant.set_caps", "tenant.resume", "budget.limit_set",
+        "tenant.create", "budget.open", "tenant.suspend", "tenant.set_caps", "tenant.resume", "budget.set_limit",
     ]  # fmt: skip
 
 

@@ -185,7 +185,7 @@ async def test_two_goners_disable_an_endpoint_once(scene: Scene, receiver: Recei
     receiver.otherwise = Reply(410)
     await scene.run()
     assert await scene.states() == {"failed": 8}
-    query = "SELECT count(*) FROM audit_entry WHERE action = 'webhook_endpoint.disabled'"
+    query = "SELECT count(*) FROM audit_entry WHERE action = 'webhook_endpoint.disable'"
     row = scene.admin.execute(query).fetchone()
     assert row == (1,)
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import ids
+from app.core.db import Database
 from app.core.errors import NotFound
 from app.core.ids import FileId, TenantId
 from app.files import store
@@ -73,3 +74,34 @@ async def test_a_damaged_copy_is_mended_by_the_next_put(
     path.write_bytes(b"")
     file = await store.put(session, shelf, tenant, b"the truth", "text/plain", "document")
     assert await store.get(session, shelf, tenant, file) == b"the truth"
+
+
+async def test_a_dropped_file_is_gone_at_once_and_swept_after_a_minute(
+    db: Database, shelf: Store, tenant: TenantId, admin: psycopg.Connection
+) -> None:
+    async with db.transaction() as session:
+        file = await store.put(session, shelf, tenant, b"the text", "text/plain", "document")
+    async with db.transaction() as session:
+        await store.drop(session, tenant, [file])
+        with pytest.raises(NotFound):
+            await store.get(session, shelf, tenant, file)
+    assert await store.sweep(db, shelf) == 0
+    assert len(stored(shelf)) == 1
+
+    admin.execute("UPDATE file SET dropped_at = dropped_at - interval '61 seconds'")
+    assert (await store.sweep(db, shelf), await store.sweep(db, shelf)) == (1, 0)
+    assert stored(shelf) == []
+    assert admin.execute("SELECT count(*) FROM file").fetchone() == (0,)
+
+
+async def test_a_sweep_that_died_after_the_bytes_is_made_good_by_the_next(
+    db: Database, shelf: Store, tenant: TenantId, admin: psycopg.Connection
+) -> None:
+    async with db.transaction() as session:
+        file = await store.put(session, shelf, tenant, b"the text", "text/plain", "document")
+        await store.drop(session, tenant, [file])
+    admin.execute("UPDATE file SET dropped_at = dropped_at - interval '2 minutes'")
+    [path] = stored(shelf)
+    path.unlink()
+    assert await store.sweep(db, shelf) == 1
+    assert admin.execute("SELECT count(*) FROM file").fetchone() == (0,)

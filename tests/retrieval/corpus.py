@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
+from app.audit.trail import Actor
 from app.core import ids
 from app.core.db import Database
 from app.core.ids import CollectionId, DocumentId, TenantId
@@ -15,6 +16,8 @@ from app.retrieval.embedding import Embedder
 from app.retrieval.ingestion import Ingested, Progress
 from app.retrieval.models import Chunk
 from app.retrieval.search import Passage
+
+ACTOR = Actor("operator", "ada")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Corpus:
 
     async def delete(self, document: DocumentId) -> None:
         async with self.db.transaction() as session:
-            await documents.delete(session, self.tenant, document)
+            await documents.delete(session, self.tenant, document, actor=ACTOR)
 
     async def find(self, query: str, k: int = 5) -> list[Passage]:
         async with self.db.transaction() as session:

@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core import ids, lists
 from app.core.errors import Invalid, NotFound
 from app.core.ids import CollectionId, TenantId
+from app.files import store
 from app.retrieval import collections, documents, search
 from app.retrieval.errors import CollectionExists
 from tests.arrange import make_tenant
-from tests.retrieval.corpus import Corpus
+from tests.retrieval.corpus import ACTOR, Corpus
 
 
 async def make(session: AsyncSession, tenant: TenantId, name: str) -> CollectionId:
@@ -57,7 +58,7 @@ async def test_collections_are_listed_newest_first_in_pages(
 async def test_a_deleted_collection_takes_all_with_it(corpus: Corpus) -> None:
     await corpus.add("a.md", "# A\n\nThe harvest.\n")
     async with corpus.db.transaction() as session:
-        await collections.delete(session, corpus.tenant, "handbook")
+        await collections.delete(session, corpus.tenant, "handbook", actor=ACTOR)
     assert (await corpus.chunks(), await corpus.find("harvest")) == (0, [])
     async with corpus.db.transaction() as session:
         with pytest.raises(NotFound):
@@ -74,7 +75,7 @@ async def test_c099_what_is_deleted_is_found_no_more(corpus: Corpus) -> None:
     async with corpus.db.transaction() as session:
         assert await documents.present(session, corpus.tenant, [kept, gone]) == {kept}
         with pytest.raises(NotFound):
-            await documents.delete(session, corpus.tenant, gone)
+            await documents.delete(session, corpus.tenant, gone, actor=ACTOR)
 
 
 async def test_documents_are_listed_newest_first_in_pages(corpus: Corpus) -> None:
@@ -143,3 +144,48 @@ async def test_searching_nothing_finds_nothing(corpus: Corpus) -> None:
         nowhere = CollectionId(ids.new())
         found = await search.search(session, corpus.embedder, corpus.tenant, nowhere, "x", 3)
     assert found == []
+
+
+async def swept(corpus: Corpus, admin: psycopg.Connection) -> list[bytes]:
+    """What lies in the files folder once two minutes have passed."""
+    admin.execute("UPDATE file SET dropped_at = dropped_at - interval '2 minutes'")
+    while await store.sweep(corpus.db, corpus.shelf):
+        pass
+    return sorted(path.read_bytes() for path in corpus.shelf.folder.rglob("*") if path.is_file())
+
+
+async def test_c099_bytes_go_with_the_last_document_that_has_them(
+    corpus: Corpus, admin: psycopg.Connection
+) -> None:
+    twin = await corpus.add("a.md", "# Same\n\nThe harvest.\n")
+    other = await corpus.add("b.md", "# Same\n\nThe harvest.\n")
+    await corpus.add("c.md", "# Kept\n\nThe spring.\n")
+
+    await corpus.delete(twin)
+    assert len(await swept(corpus, admin)) == 2
+    await corpus.delete(other)
+    assert await swept(corpus, admin) == [b"# Kept\n\nThe spring.\n"]
+    assert admin.execute("SELECT count(*) FROM file").fetchone() == (1,)
+
+
+async def test_a_replaced_documents_bytes_go_and_what_is_served_stays(
+    corpus: Corpus, admin: psycopg.Connection
+) -> None:
+    document = await corpus.add("a.md", "# One\n\nThe winter harvest.\n")
+    await corpus.put("a.md", "# Two\n\nThe spring.\n")
+    assert await swept(corpus, admin) == [b"# Two\n\nThe spring.\n"]
+    assert [found.document for found in await corpus.find("winter harvest")] == [document]
+    await corpus.ingest(document)
+    assert (await corpus.get(document)).title == "Two"
+
+
+async def test_a_deleted_collections_bytes_go_too(
+    corpus: Corpus, admin: psycopg.Connection
+) -> None:
+    await corpus.add("a.md", "# A\n\nThe harvest.\n")
+    await corpus.add("b.md", "# B\n\nThe winter.\n")
+    async with corpus.db.transaction() as session:
+        await collections.delete(session, corpus.tenant, "handbook", actor=ACTOR)
+    assert await swept(corpus, admin) == []
+    told = admin.execute("SELECT action FROM audit_entry ORDER BY id DESC LIMIT 1").fetchone()
+    assert told == ("collection.delete",)

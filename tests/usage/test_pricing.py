@@ -102,7 +102,7 @@ async def test_an_entered_price_is_in_the_trail(db: Database, admin: psycopg.Con
         await pricing.enter(session, "p", "m", input_picousd=7, output_picousd=9, actor=OPERATOR)
     row = admin.execute("SELECT action, body FROM audit_entry").fetchone()
     assert row is not None
-    assert row[0] == "price.entered"
+    assert row[0] == "price.enter"
     assert '"input_picousd":7' in row[1]
 
 

@@ -219,7 +219,7 @@ async def test_c106_gone_disables_the_endpoint_and_ends_what_waits(
     assert {(one.state, one.reason) for one in logged} == {("failed", retries.GONE_REASON)}
     async with scene.db.transaction() as session:
         seen = await endpoints.get(session, scene.tenant, made)
-        query = text("SELECT body FROM audit_entry WHERE action = 'webhook_endpoint.disabled'")
+        query = text("SELECT body FROM audit_entry WHERE action = 'webhook_endpoint.disable'")
         [entry] = (await session.execute(query)).scalars().all()
         with pytest.raises(EndpointDisabled):
             await deliveries.redeliver(session, scene.tenant, made, logged[0].id)

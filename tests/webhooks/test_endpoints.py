@@ -38,7 +38,7 @@ async def test_an_endpoint_is_made_seen_and_audited_and_its_secret_lies_sealed(
     assert (seen.url, seen.events, seen.state) == (URL, ["job.succeeded", "job.failed"], "enabled")
     assert secret.startswith("whsec_")
     assert secret not in repr(seen)
-    assert await actions(scene) == ["webhook_endpoint.created"]
+    assert await actions(scene) == ["webhook_endpoint.create"]
     assert secret.removeprefix("whsec_") not in "".join(trails)
 
 
@@ -105,7 +105,7 @@ async def test_a_change_changes_what_is_given_and_says_what_it_was(scene: Scene)
         )
     assert (seen.url, seen.events, seen.description) == (URL, ["job.failed"], "orders")
     assert again == seen
-    assert await actions(scene) == ["webhook_endpoint.created", "webhook_endpoint.changed"]
+    assert await actions(scene) == ["webhook_endpoint.create", "webhook_endpoint.change"]
 
 
 async def test_disabling_by_hand_ends_what_waits_and_enabling_begins_anew(

@@ -15,6 +15,7 @@ from pydantic import (
 
 from app.api.wire import Label, Moment, MomentIn, Money, MoneyIn
 from app.core import ids, money
+from app.core.ids import EndpointId
 from app.intake.admission import Admitted, JobSpec
 from app.intake.uniqueness import Unique
 from app.jobs import states
@@ -107,6 +108,11 @@ class NewJob(BaseModel):
     tags: list[Label] = Field(default_factory=list, max_length=MAX_TAGS)
     end_user: Label | None = None
     session: Label | None = None
+    callback_url: Annotated[str, Field(min_length=1, max_length=2_000)] | None = Field(
+        None,
+        description="The URL of one of the tenant's enabled webhook endpoints, exactly. It is told of this "
+        "job's end and waits whatever events it asks for, signed with its own secret.",
+    )
     unique_key: Label | UniqueKey | None = Field(
         None, description="A name that one job has at a time; as text, one that is returned."
     )
@@ -121,13 +127,13 @@ class NewJob(BaseModel):
             raise ValueError("deadline_at is not after run_at")
         return self
 
-    def spec(self, traceparent: str | None) -> JobSpec:
-        """What admission is asked for."""
+    def spec(self, traceparent: str | None, callback: EndpointId | None = None) -> JobSpec:
+        """What admission is asked for. `callback` is the endpoint at `callback_url`."""
         name, _, number = self.workflow.partition("@")
         return JobSpec(
             name, self.input, int(number) if number else None, self.lane, self.priority, self.run_at,
             self.deadline_at, self.max_cost, self.max_attempts, self.metadata, tuple(self.tags),
-            self.end_user, self.session, traceparent, _unique(self.unique_key),
+            self.end_user, self.session, traceparent, _unique(self.unique_key), self.callback_url, callback,
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
-from app.api import asking, limits, problems, wire
+from app.api import asking, callbacks, limits, problems, wire
 from app.api.asking import IdempotencyKey
 from app.api.bodies import EXAMPLE, JOB_EXAMPLE, JobBody, Lane, NewJob, Status
 from app.api.details import ReceiptBody, StepBody
@@ -99,7 +99,8 @@ async def admit_job(
     """Admit a job. From the answer on it will be worked on, whatever dies. The same Idempotency-Key and
     body answer with the first job, as it is now, and `Idempotent-Replayed: true`.
     """
-    spec = body.spec(asking.traceparent(request))
+    callback = await callbacks.of(platform, caller, body.callback_url, key)
+    spec = body.spec(asking.traceparent(request), callback)
     metrics = request.state.metrics
     try:
         admitted = await admission.admit(
@@ -140,11 +141,21 @@ async def admit_jobs(
     trace = asking.traceparent(request)
     sent: list[Any] = list(body.jobs)
     read = [_item(sent, place) for place in range(len(sent))]
-    fit = [
-        (item.spec(trace), item.idempotency_key or _derived(key, place))
+    intents = [
+        (item.idempotency_key if isinstance(item, BulkItem) else None) or _derived(key, place)
         for place, item in enumerate(read)
-        if isinstance(item, BulkItem)
     ]
+    named = [
+        (item.callback_url if isinstance(item, BulkItem) else None, intent)
+        for item, intent in zip(read, intents, strict=True)
+    ]
+    fit: list[tuple[JobSpec, str | None]] = []
+    for place, callback in enumerate(await callbacks.found(platform, caller, named)):
+        item = read[place]
+        if isinstance(item, BulkItem) and isinstance(callback, Invalid):
+            read[place] = _inside(callback, place)
+        elif isinstance(item, BulkItem) and not isinstance(callback, Invalid):
+            fit.append((item.spec(trace, callback), intents[place]))
     ended = await admission.admit_many(platform.desk, asking.asker(request, caller), fit)
     outcomes = iter(zip(fit, ended, strict=True))
     data = [
@@ -167,6 +178,13 @@ def _item(sent: list[Any], place: int) -> BulkItem | Invalid:
             for fault in error.errors()
         ]
         return Invalid("The item doesn't fit.", errors=faults)
+
+
+def _inside(fault: Invalid, place: int) -> Invalid:
+    faults = [
+        {**one, "pointer": f"/jobs/{place}{one['pointer']}"} for one in fault.context["errors"]
+    ]
+    return Invalid(fault.message, errors=faults)
 
 
 def _derived(key: str | None, place: int) -> str | None:

@@ -22,6 +22,11 @@ router: Final = APIRouter(route_class=Route, tags=["webhooks"])
 
 DeliveryPath = Annotated[str, Path(alias="delivery", description="The delivery's id.")]
 
+# That a delivery is on its way just now is the platform's own business: it is shown as pending.
+_STATES: Final[dict[str | None, tuple[str, ...]]] = {
+    None: deliveries.STATES, "pending": ("pending", "dispatched"), "delivered": ("delivered",),
+    "failed": ("failed",),
+}  # fmt: skip
 _ROUTE: Final = "POST /v1/webhook_endpoints"
 _ENDPOINT: Final[dict[str, Any]] = {
     "id": "whe_01kb1c2v3e4m5n6p7q8r9s0t1v", "object": "webhook_endpoint",
@@ -57,7 +62,8 @@ class NewEndpoint(BaseModel):
     events: list[str] = Field(
         default_factory=lambda: ["*"],
         max_length=32,
-        description=f"Of {', '.join(events.EVENTS)}; or `*` alone, all of them.",
+        description=f"Of {', '.join(events.EVENTS)}; or `*` alone, all of them; or none: then only "
+        "jobs that have its URL as their `callback_url` are told of here.",
     )
     description: str = Field("", max_length=endpoints.DESCRIPTION_LENGTH)
 
@@ -140,11 +146,11 @@ class DeliveryBody(BaseModel):
 
     @classmethod
     def of(cls, logged: Logged) -> "DeliveryBody":
-        """A delivery as it was read. That one is on its way just now is the platform's own business."""
+        """A delivery as it was read."""
         return cls(
             id=ids.wire("dlv", logged.id), event=ids.wire("evt", logged.event),
             event_type=logged.event_name, generation=logged.generation,
-            status="pending" if logged.state == "dispatched" else logged.state,
+            status="pending" if logged.state in _STATES["pending"] else logged.state,
             reason=logged.reason, created_at=logged.created_at, next_try_at=logged.due_at,
             finished_at=logged.finished_at, tries=[TryBody.of(one) for one in logged.tries],
         )  # fmt: skip
@@ -294,7 +300,7 @@ async def list_deliveries(
     endpoint = _endpoint(id_)
     async with platform.db.transaction() as session:
         page = await deliveries.listed(
-            session, caller.tenant, endpoint, limit=limit, cursor=cursor, state=status
+            session, caller.tenant, endpoint, limit=limit, cursor=cursor, states=_STATES[status]
         )
     data = [DeliveryBody.of(one) for one in page.items]
     return answer(Listed[DeliveryBody](data=data, next_cursor=page.next_cursor))

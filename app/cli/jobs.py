@@ -48,6 +48,9 @@ def submit(
     ] = None,
     end_user: Annotated[str | None, typer.Option(help="For whom it is done.")] = None,
     session: Annotated[str | None, typer.Option(help="What it belongs to.")] = None,
+    callback_url: Annotated[
+        str | None, typer.Option(help="The URL of one of your webhook endpoints, told of this job.")
+    ] = None,
     key: Annotated[
         str | None, typer.Option("--key", "-k", help="Idempotency key: your name for this intent.")
     ] = None,
@@ -60,7 +63,7 @@ def submit(
         "workflow": workflow, "input": _input(given) | _pairs(pair), "lane": lane,
         "priority": priority, "run_at": run_at, "deadline_at": deadline_at, "max_cost": max_cost,
         "max_attempts": max_attempts, "tags": tag, "metadata": _pairs(metadata) or None,
-        "end_user": end_user, "session": session,
+        "end_user": end_user, "session": session, "callback_url": callback_url,
     }  # fmt: skip
     sent = {name: value for name, value in body.items() if value is not None}
     job = client.post(api, "/v1/jobs", sent, intent=key).json

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import statements
@@ -76,6 +76,17 @@ async def claim(
     if row.fingerprint != fingerprint:
         raise IdempotencyKeyReused
     return Claim(row.object, replayed=row.object != object)
+
+
+async def known(session: AsyncSession, tenant: TenantId, route: str, key: str) -> bool:
+    """Whether a name stands for something by now. Another request may claim it in the next moment."""
+    query = select(IdempotencyRecord.key).where(
+        IdempotencyRecord.tenant == tenant,
+        IdempotencyRecord.route == route,
+        IdempotencyRecord.key == key,
+        IdempotencyRecord.expires_at > func.app_now(),
+    )
+    return await session.scalar(query) is not None
 
 
 async def prune(db: Database, *, limit: int = 1000) -> int:

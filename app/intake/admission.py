@@ -15,7 +15,7 @@ from app.core import ids, statements
 from app.core.db import Database
 from app.core.errors import TowpathError
 from app.core.groupcommit import GroupCommit
-from app.core.ids import JobId, KeyId, TenantId, VersionId
+from app.core.ids import EndpointId, JobId, KeyId, TenantId, VersionId
 from app.core.recent import Recent
 from app.idempotency import records
 from app.idempotency.errors import IdempotencyKeyReused
@@ -65,10 +65,16 @@ class JobSpec:
     session: str | None = None
     traceparent: str | None = None
     unique: Unique | None = None
+    callback_url: str | None = None
+    callback: EndpointId | None = None  # the endpoint that the url is of
 
     def intent(self) -> dict[str, Any]:
-        """What makes two requests the same one: all but the trace."""
-        shape = {name: getattr(self, name) for name in self.__slots__ if name != "traceparent"}
+        """What makes two requests the same one: all but the trace, and what its url leads to by now."""
+        shape = {
+            name: getattr(self, name)
+            for name in self.__slots__
+            if name not in ("traceparent", "callback")
+        }
         moments = {
             name: value.isoformat() for name, value in shape.items() if isinstance(value, datetime)
         }
@@ -309,7 +315,8 @@ def _item(
         "run_at": spec.run_at and spec.run_at.isoformat(),
         "deadline_at": spec.deadline_at and spec.deadline_at.isoformat(),
         "metadata": spec.metadata, "tags": list(spec.tags), "end_user": spec.end_user,
-        "session": spec.session, "traceparent": spec.traceparent, "account": str(ids.new()),
+        "session": spec.session, "traceparent": spec.traceparent,
+        "callback": spec.callback and str(spec.callback), "account": str(ids.new()),
         "entry": str(entry.id), "entry_at": entry.at.isoformat(), "action": entry.action,
         "body": entry.body, "salt": entry.salt.hex(),
     }  # fmt: skip

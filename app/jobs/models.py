@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, no_json_null
-from app.core.ids import AttemptId, JobId, KeyId, TenantId, VersionId
+from app.core.ids import AttemptId, EndpointId, JobId, KeyId, TenantId, VersionId
 from app.jobs.states import LANES, STATES, TERMINAL, WAITS, sql_list
 
 
@@ -20,6 +20,9 @@ class Job(Base):
         ForeignKeyConstraint(["tenant", "key"], ["api_key.tenant", "api_key.id"]),
         ForeignKeyConstraint(
             ["tenant", "version"], ["workflow_version.tenant", "workflow_version.id"]
+        ),
+        ForeignKeyConstraint(
+            ["tenant", "callback"], ["webhook_endpoint.tenant", "webhook_endpoint.id"]
         ),
         CheckConstraint(f"state IN ({sql_list(STATES)})", name="state_known"),
         CheckConstraint(
@@ -60,6 +63,7 @@ class Job(Base):
             "deadline_at",
             postgresql_where="finished_at IS NULL AND deadline_at IS NOT NULL",
         ),
+        Index("job_by_callback", "callback", postgresql_where="callback IS NOT NULL"),
         Index("job_by_key", "key"),
         Index("job_by_version", "version"),
     )
@@ -100,6 +104,7 @@ class Job(Base):
     end_user: Mapped[str | None]
     session: Mapped[str | None]
     traceparent: Mapped[str | None]
+    callback: Mapped[EndpointId | None]  # told of this job, whatever events it asks for
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]

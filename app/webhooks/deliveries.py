@@ -6,7 +6,7 @@ endpoint to its deliveries.
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -155,14 +155,14 @@ async def listed(
     *,
     limit: int,
     cursor: str | None = None,
-    state: str | None = None,
+    states: Collection[str] = STATES,
 ) -> Page[Logged]:
     """The delivery log of an endpoint, newest first. Raises NotFound, or Invalid for the cursor."""
     await _visible(session, tenant, endpoint)
     asked = select(Delivery, OutboxEvent.name).join(OutboxEvent, OutboxEvent.id == Delivery.event)
     asked = asked.where(Delivery.tenant == tenant, Delivery.endpoint == endpoint)
-    if state is not None:
-        asked = asked.where(Delivery.state == state)
+    if set(states) != set(STATES):
+        asked = asked.where(Delivery.state.in_(states))
     if cursor is not None:
         last = lists.after(cursor)
         if last is None:

@@ -1,6 +1,6 @@
 """Endpoints of a tenant: where it wants to be told, of what, and under which secret."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NewType
@@ -72,7 +72,7 @@ async def create(
 ) -> str:
     """Register an endpoint under an id made before. Gives its secret, which is never shown again.
 
-    `events` are names, or `*` alone. Raises Invalid.
+    `events` are names, or `*` alone, or none: then it is told of the jobs that name it. Raises Invalid.
     """
     wanted = _events(events)
     _description(description)
@@ -103,6 +103,23 @@ async def create(
 async def get(session: AsyncSession, tenant: TenantId, endpoint: EndpointId) -> Endpoint:
     """One endpoint. Raises NotFound."""
     return _seen(await _row(session, tenant, endpoint))
+
+
+async def at(
+    session: AsyncSession, tenant: TenantId, urls: Collection[str]
+) -> dict[str, EndpointId]:
+    """The enabled endpoint at each of these urls, the oldest where there are several; others are absent."""
+    asked = (
+        select(WebhookEndpoint.url, WebhookEndpoint.id)
+        .where(
+            WebhookEndpoint.tenant == tenant,
+            WebhookEndpoint.state == "enabled",
+            WebhookEndpoint.url.in_(urls),
+        )
+        .order_by(WebhookEndpoint.id.desc())
+    )
+    rows = (await session.execute(asked)).all()
+    return {row.url: row.id for row in rows}
 
 
 async def listed(
@@ -305,8 +322,6 @@ def _events(wanted: Sequence[str]) -> list[str]:
         for n, name in enumerate(wanted)
         if name not in names.EVENTS
     ]
-    if not wanted:
-        faults = [{"pointer": "/events", "message": 'name at least one event, or "*" alone'}]
     if faults:
         raise Invalid("These events can't be subscribed to.", errors=faults)
     return sorted(set(wanted), key=names.EVENTS.index)

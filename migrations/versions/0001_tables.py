@@ -476,6 +476,7 @@ def upgrade() -> None:
         sa.Column("end_user", sa.Text(), nullable=True),
         sa.Column("session", sa.Text(), nullable=True),
         sa.Column("traceparent", sa.Text(), nullable=True),
+        sa.Column("callback", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("queued_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
@@ -520,6 +521,11 @@ def upgrade() -> None:
         sa.CheckConstraint("max_cost_nanousd > 0", name=op.f("job_max_cost_positive")),
         sa.CheckConstraint("priority BETWEEN 0 AND 9", name=op.f("job_priority_in_range")),
         sa.ForeignKeyConstraint(
+            ["tenant", "callback"],
+            ["webhook_endpoint.tenant", "webhook_endpoint.id"],
+            name=op.f("job_tenant_callback_fkey"),
+        ),
+        sa.ForeignKeyConstraint(
             ["tenant", "key"], ["api_key.tenant", "api_key.id"], name=op.f("job_tenant_key_fkey")
         ),
         sa.ForeignKeyConstraint(
@@ -537,6 +543,13 @@ def upgrade() -> None:
         ["lane", "tenant"],
         unique=False,
         postgresql_where="state IN ('dispatched', 'running')",
+    )
+    op.create_index(
+        "job_by_callback",
+        "job",
+        ["callback"],
+        unique=False,
+        postgresql_where="callback IS NOT NULL",
     )
     op.create_index("job_by_key", "job", ["key"], unique=False)
     op.create_index("job_by_version", "job", ["version"], unique=False)
@@ -1048,6 +1061,7 @@ def downgrade() -> None:
     )
     op.drop_index("job_by_version", table_name="job")
     op.drop_index("job_by_key", table_name="job")
+    op.drop_index("job_by_callback", table_name="job", postgresql_where="callback IS NOT NULL")
     op.drop_index(
         "job_active", table_name="job", postgresql_where="state IN ('dispatched', 'running')"
     )

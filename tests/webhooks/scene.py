@@ -52,14 +52,22 @@ class Scene:
             )  # fmt: skip
         return made, secret
 
-    def event(self, name: str = "job.succeeded", **facts: Any) -> EventId:
+    def event(
+        self, name: str = "job.succeeded", subject: JobId | None = None, **facts: Any
+    ) -> EventId:
         """An event as the finish of a job leaves it."""
         event = EventId(ids.new())
         status = name.removeprefix("job.")
         self.admin.execute(
             "INSERT INTO outbox_event (id, tenant, name, subject, payload, at)"
             " VALUES (%s, %s, %s, %s, %s, app_now())",
-            (event, self.tenant, name, JobId(ids.new()), json.dumps({"status": status, **facts})),
+            (
+                event,
+                self.tenant,
+                name,
+                subject or ids.new(),
+                json.dumps({"status": status, **facts}),
+            ),
         )
         return event
 

@@ -15,7 +15,7 @@ from app.outbox import events
 from app.webhooks import deliveries, endpoints, relay, retries
 from app.webhooks.config import WebhooksConfig
 from app.webhooks.errors import EndpointDisabled
-from tests.arrange import make_tenant
+from tests.arrange import make_jobs, make_tenant, make_workflow
 from tests.fakes.receiver import Got, Receiver, Reply, receiving
 from tests.waiting import until
 from tests.webhooks.scene import ACTOR, Scene, open_vault, sender_to
@@ -75,6 +75,41 @@ async def test_an_event_that_no_one_wants_is_done_with(scene: Scene, receiver: R
     scene.event("job.succeeded")
     assert await scene.release() == []
     assert await relay.relay(scene.db) == 0
+
+
+async def test_a_jobs_own_endpoint_is_told_of_it_alone_and_once(
+    scene: Scene, receiver: Receiver
+) -> None:
+    version = make_workflow(scene.admin, scene.tenant)
+    named, secret = await scene.endpoint(receiver.url)
+    async with scene.db.transaction() as session:
+        await endpoints.change(session, scene.tenant, named, actor=ACTOR, events=[])
+    [mine] = make_jobs(scene.admin, scene.tenant, version, callback=named)
+    [other] = make_jobs(scene.admin, scene.tenant, version)
+    told, _ = scene.event(subject=mine), scene.event(subject=other)
+    await scene.run()
+    [got] = receiver.got
+    verify(secret, got)
+    assert json.loads(got.body)["data"]["id"] == ids.wire("job", mine)
+
+    async with scene.db.transaction() as session:
+        await endpoints.change(session, scene.tenant, named, actor=ACTOR, events=["*"])
+    again = scene.event("job.waiting", subject=mine)
+    await scene.run()
+    assert [one.event for one in await scene.log(named)] == [told, again]  # wanted twice, made once
+
+
+async def test_a_jobs_own_endpoint_that_is_disabled_is_told_nothing(
+    scene: Scene, receiver: Receiver
+) -> None:
+    named, _ = await scene.endpoint(receiver.url)
+    version = make_workflow(scene.admin, scene.tenant)
+    [mine] = make_jobs(scene.admin, scene.tenant, version, callback=named)
+    async with scene.db.transaction() as session:
+        await endpoints.change(session, scene.tenant, named, actor=ACTOR, enabled=False)
+    scene.event(subject=mine)
+    await scene.run()
+    assert receiver.got == []
 
 
 # Sending.
@@ -454,10 +489,11 @@ async def test_the_log_is_newest_first_filtered_and_paged(scene: Scene, receiver
         await scene.run()
     async with scene.db.transaction() as session:
 
-        async def page(cursor: str | None, state: str | None = None) -> Page[deliveries.Logged]:
+        async def page(cursor: str | None, *states: str) -> Page[deliveries.Logged]:
             return await deliveries.listed(
-                session, scene.tenant, made, limit=2, cursor=cursor, state=state
-            )
+                session, scene.tenant, made, limit=2, cursor=cursor,
+                states=states or deliveries.STATES,
+            )  # fmt: skip
 
         first = await page(None)
         rest = await page(first.next_cursor)

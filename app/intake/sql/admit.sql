@@ -13,7 +13,7 @@ WITH item AS MATERIALIZED (
         workflow text, version uuid, version_number bigint, state text, lane text, priority bigint,
         head_start interval, input jsonb, max_cost_nanousd bigint, predicted_nanousd bigint,
         max_attempts bigint, run_at timestamptz, deadline_at timestamptz, metadata jsonb,
-        tags text[], end_user text, session text, traceparent text, account uuid, tokens bigint,
+        tags text[], end_user text, session text, traceparent text, callback uuid, account uuid, tokens bigint,
         entry uuid, entry_at timestamptz, action text, body text, salt text)
 ),
 room AS MATERIALIZED (
@@ -61,12 +61,13 @@ fresh AS MATERIALIZED (
 made AS (
     INSERT INTO job (id, tenant, key, workflow, version, version_number, state, lane, priority, rank,
                      input, max_cost_nanousd, predicted_nanousd, max_attempts, run_at, wake_at,
-                     deadline_at, metadata, tags, end_user, session, traceparent, created_at, queued_at)
+                     deadline_at, metadata, tags, end_user, session, traceparent, callback,
+                     created_at, queued_at)
     SELECT job, tenant, key, workflow, version, version_number, state, lane, priority,
            coalesce(run_at, app_now()) - priority * head_start,
            input, max_cost_nanousd, predicted_nanousd, max_attempts, run_at,
            CASE WHEN state = 'scheduled' THEN run_at END,
-           deadline_at, metadata, coalesce(tags, '{}'), end_user, session, traceparent, app_now(),
+           deadline_at, metadata, coalesce(tags, '{}'), end_user, session, traceparent, callback, app_now(),
            CASE WHEN state = 'queued' THEN app_now() END
       FROM fresh ORDER BY job
     ON CONFLICT (id) DO NOTHING

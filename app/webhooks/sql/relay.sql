@@ -1,12 +1,13 @@
--- Relay: events that no one was told of become deliveries to the endpoints that want them.
+-- Relay: events that no one was told of become deliveries to the endpoints that want them, and to the
+-- one that the job itself named.
 -- Takes   batch int
 -- Gives   (events): how many were taken
 -- Locks   outbox_event by id, SKIP LOCKED
 -- Races   a second relay: skips these; relayed twice all the same, the unique key makes it once
 --         an endpoint disabled at this moment: the delivery is made, and ends when it is taken up
--- Index   outbox_event_waiting; webhook_endpoint_tenant_id_key
+-- Index   outbox_event_waiting; webhook_endpoint_tenant_id_key; job_tenant_id_key
 WITH taken AS MATERIALIZED (
-    SELECT id, tenant, name FROM outbox_event
+    SELECT id, tenant, name, subject FROM outbox_event
      WHERE relayed_at IS NULL
      ORDER BY id LIMIT :batch
        FOR UPDATE SKIP LOCKED
@@ -15,7 +16,8 @@ made AS (
     INSERT INTO delivery (id, tenant, endpoint, event, state, due_at, created_at)
     SELECT uuidv7(), taken.tenant, e.id, taken.id, 'pending', app_now(), app_now()
       FROM taken JOIN webhook_endpoint e ON e.tenant = taken.tenant
-     WHERE e.state = 'enabled' AND e.events && ARRAY['*', taken.name]
+      LEFT JOIN job ON job.tenant = taken.tenant AND job.id = taken.subject
+     WHERE e.state = 'enabled' AND (e.events && ARRAY['*', taken.name] OR e.id = job.callback)
      ORDER BY taken.id, e.id
         ON CONFLICT (endpoint, event, generation) DO NOTHING
     RETURNING id

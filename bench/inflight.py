@@ -47,7 +47,7 @@ async def run(jobs: int = 1_000, seconds: float = 1.0) -> dict[str, Any]:
     try:
         async with (
             aiohttp.ClientSession() as http,
-            ground(start=("api",), slots=jobs, provider_url=f"{url}/v1") as stack,
+            ground(start=("api",), slots=jobs + jobs // 8, provider_url=f"{url}/v1") as stack,
         ):
             await stack.push(CALL)
             await fill(stack, "call", jobs)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import clock, ids
 from app.core.ids import JobId, TenantId, VersionId
+from app.jobs import caps
 
 
 def make_tenant(
@@ -33,6 +34,18 @@ def make_tenant(
         (ids.new(), tenant, limit_nanousd),
     )
     return tenant
+
+
+async def heads(
+    connection: psycopg.AsyncConnection[Any], tenant: TenantId, count: int = 1
+) -> list[JobId]:
+    """The jobs of a tenant in the lane `standard` that are next by rank."""
+    rows = await connection.execute(
+        "SELECT id FROM job WHERE state = 'queued' AND lane = 'standard' AND tenant = %s"
+        " ORDER BY rank, id LIMIT %s",
+        (tenant, count),
+    )
+    return [JobId(row[0]) for row in await rows.fetchall()]
 
 
 async def move_clock(session: AsyncSession, interval: str) -> None:
@@ -73,15 +86,18 @@ def make_jobs(
 ) -> list[JobId]:
     """Queued jobs of a workflow called noop, oldest first; `columns` replace the defaults."""
     made = []
+    kept = columns.get("limits")
+    group = caps.group(columns.get("workflow", "noop"), columns.get("key"), kept)
     for place in range(count):
         job = JobId(ids.new())
         values = {
             "id": job, "tenant": tenant, "workflow": "noop", "version": version, "version_number": 1,
             "state": "queued", "lane": "standard", "priority": 4, "input": Jsonb({"n": place}),
             "predicted_nanousd": 1_000, "max_attempts": 3, "metadata": Jsonb({}), "tags": [],
+            "cap_group": group,
             "rank": clock.now() + timedelta(microseconds=place), "created_at": clock.now(),
             "queued_at": clock.now(),
-        } | columns  # fmt: skip
+        } | columns | {"limits": kept and Jsonb(kept)}  # fmt: skip
         names = sql.SQL(", ").join(map(sql.Identifier, values))
         places = sql.SQL(", ").join([sql.Placeholder()] * len(values))
         admin.execute(

@@ -6,6 +6,8 @@ Action = Literal[
     "budget.clear_overrun",
     "budget.open",
     "budget.set_limit",
+    "cap.clear",
+    "cap.set",
     "collection.delete",
     "credential.refuse",
     "document.delete",

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bootstrap import tenancy
 from app.budgets import accounts
-from app.cli import limits, operating, showing
+from app.cli import caps, limits, operating, showing
 from app.cli.showing import AsJson
 from app.core import clock, ids, money
 from app.core.errors import NotFound
@@ -43,6 +43,7 @@ app.add_typer(_keys, name="keys")
 app.add_typer(_budgets, name="budgets")
 app.add_typer(_prices, name="prices")
 app.add_typer(_switches, name="switches")
+app.add_typer(caps.app, name="caps")
 app.add_typer(limits.app, name="limits")
 app.add_typer(limits.plans_app, name="plans")
 

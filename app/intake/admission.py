@@ -24,6 +24,7 @@ from app.intake.backlog import Backlog
 from app.intake.config import IntakeConfig
 from app.intake.errors import DuplicateJob
 from app.intake.uniqueness import Unique
+from app.jobs import caps
 from app.ratelimit import charging
 from app.ratelimit.buckets import Standing
 from app.ratelimit.limiter import Limiter
@@ -117,6 +118,7 @@ class Pinned:
     number: int
     schema: str  # of the input, as JSON text
     definition: definitions.Definition
+    limits: dict[str, int] | None  # on how many run at once, as a job keeps them
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,9 @@ def open_desk(
         async with db.transaction() as session:
             found = await versions.find(session, *place)
         definition = definitions.stored(found.definition)
-        return Pinned(found.id, found.number, json.dumps(definition.input), definition)
+        resources = {limit.key: limit.max for limit in definition.limits}
+        limits = caps.limits(definition.concurrency, resources)
+        return Pinned(found.id, found.number, json.dumps(definition.input), definition, limits)
 
     async def price(of: tuple[str, str]) -> pricing.Price | None:
         async with db.transaction() as session:
@@ -309,6 +313,7 @@ def _item(
         "fingerprint": records.fingerprint(spec.intent()).hex() if key is not None else None,
         "workflow": spec.workflow, "version": str(pinned.id), "version_number": pinned.number,
         "state": "scheduled" if scheduled else "queued", "lane": spec.lane, "priority": spec.priority,
+        "cap_group": caps.group(spec.workflow, asker.key, pinned.limits), "limits": pinned.limits,
         "head_start": f"{desk.config.head_start.total_seconds():.6f} seconds",
         "input": spec.input, "max_cost_nanousd": spec.max_cost_nanousd, "predicted_nanousd": predicted,
         "max_attempts": spec.max_attempts or desk.config.max_attempts,

@@ -2,6 +2,7 @@
 
 states        lanes, states, the table of legal moves, the rule of each ending
 transitions   claim, end, note, dispatch, wake, expire, cancel, drop, retry
+caps          what a job counts under, and the hash of its kind, pure
 reads         one job, lists, events
 errors        JobFinished, JobNotRetryable
 

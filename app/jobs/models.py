@@ -45,11 +45,24 @@ class Job(Base):
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority_in_range"),
         CheckConstraint("max_cost_nanousd > 0", name="max_cost_positive"),
         CheckConstraint("max_attempts > 0", name="max_attempts_positive"),
-        *map(no_json_null, ("output", "error", "progress")),
-        # dispatch.sql walks this a tenant at a time; rank = queued_at less the priority's head start.
-        Index("job_queued", "lane", "tenant", "rank", "id", postgresql_where="state = 'queued'"),
+        *map(no_json_null, ("output", "error", "progress", "limits")),
+        # The dispatcher walks this a kind of work at a time, so that a full cap is passed over in one step;
+        # rank = queued_at less the priority's head start.
         Index(
-            "job_active", "lane", "tenant", postgresql_where="state IN ('dispatched', 'running')"
+            "job_queued",
+            "lane",
+            "tenant",
+            "cap_group",
+            "rank",
+            "id",
+            postgresql_where="state = 'queued'",
+        ),
+        Index(
+            "job_active",
+            "lane",
+            "tenant",
+            "cap_group",
+            postgresql_where="state IN ('dispatched', 'running')",
         ),
         Index("job_waking", "wake_at", postgresql_where="state IN ('scheduled', 'waiting')"),
         Index(
@@ -79,6 +92,8 @@ class Job(Base):
     lane: Mapped[str]
     priority: Mapped[int]
     rank: Mapped[datetime]
+    cap_group: Mapped[int]  # caps.group: jobs of one hash stand under the same caps
+    limits: Mapped[dict[str, Any] | None]  # caps.limits: what its workflow's definition limits
     input: Mapped[dict[str, Any]]
     output: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]

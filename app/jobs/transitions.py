@@ -69,6 +69,7 @@ class Released:
     attempt: AttemptId
     job: JobId
     tenant: TenantId
+    lane: str
     predicted_nanousd: int
 
 
@@ -172,10 +173,10 @@ async def note(connection: Connection, items: Sequence[Note]) -> list[Noted | No
 
 
 async def dispatch(
-    connection: Connection, lane: str, counts: dict[TenantId, int], lease: timedelta
+    connection: Connection, jobs: Sequence[JobId], lease: timedelta
 ) -> list[Released]:
-    """Release up to so many jobs of each tenant in a lane, oldest rank first; sorted by attempt."""
-    bind = {"lane": lane, "tenants": list(counts), "counts": list(counts.values()), "lease": lease}
+    """Release those of these jobs that are queued still; sorted by attempt."""
+    bind = {"jobs": list(jobs), "lease": lease}
     cursor = await connection.execute(_DISPATCH.raw, bind)
     return sorted((Released(*row) for row in await cursor.fetchall()), key=lambda it: it.attempt)
 

@@ -1,11 +1,12 @@
 """Release: who runs next, what wakes, what was lost.
 
-fairness   share free slots over lanes and tenants, pure
+fairness   who gets the next free slot: lanes, tenants, caps, pure
 dispatch   one pass of the dispatcher: what to publish is its answer
+capping    caps that operators set: put, clear, listed
 waker      level-triggered: time come, money free, deadline passed
 reaper     attempts whose lease is over, with their holds
 config     SchedulingConfig
 errors     NotLeading
 
-Owns dispatch_shard, released.
+Owns dispatch_shard, served, released, cap.
 """

@@ -1,8 +1,9 @@
 """Settings of release."""
 
 from datetime import timedelta
+from typing import Annotated
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 
 
 class SchedulingConfig(BaseModel, frozen=True, extra="forbid"):
@@ -12,8 +13,10 @@ class SchedulingConfig(BaseModel, frozen=True, extra="forbid"):
     fallback: timedelta = timedelta(seconds=1)  # a lost NOTIFY costs at most this
     half_life: timedelta = timedelta(seconds=60)  # how fast fairness forgets what was released
     worker_silence: timedelta = timedelta(seconds=3)  # after which a worker's slots don't count
-    lanes: dict[str, int] = {
+    lanes: dict[str, PositiveInt] = {
         "interactive": 5,
         "standard": 3,
         "batch": 2,
     }  # shares where all are busy
+    # Of the slots that lanes share, never lent beyond a lane's own: who comes back finds them free at once.
+    reserve: Annotated[float, Field(ge=0, lt=1)] = 0.1

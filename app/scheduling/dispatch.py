@@ -1,37 +1,50 @@
 """One pass of the dispatcher: free slots, fair shares, jobs released. What to publish is the answer."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
 from app.core import statements
 from app.core.ids import TenantId
-from app.jobs import endings, transitions
+from app.jobs import caps, endings, transitions
+from app.jobs.caps import Cap
 from app.jobs.transitions import End, Released
 from app.scheduling import fairness
 from app.scheduling.config import SchedulingConfig
 from app.scheduling.errors import NotLeading
+from app.scheduling.fairness import Lane, Line, Plan, Pool, Waiting
 
 _LEAD = statements.load(__file__, "lead")
 _LEADING = statements.load(__file__, "leading")
 _SLOTS = statements.load(__file__, "slots")
-_BUSY = statements.load(__file__, "busy")
-_WAITING = statements.load(__file__, "waiting")
+_RUNNING = statements.load(__file__, "running")
+_CAPS = statements.load(__file__, "caps")
+_LINES = statements.load(__file__, "lines")
+_DEEPER = statements.load(__file__, "deeper")
 _REMEMBER = statements.load(__file__, "remember")
 _TIDY = statements.load(__file__, "tidy")
 
 Connection = psycopg.AsyncConnection[Any]
-# Statistics lag behind a burst: every path of the dispatcher is an index.
-SETTINGS = {"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off"}
+# Every path of the dispatcher is an index, so a plan made once is as good as one made anew each pass,
+# which would take longer than the pass.
+SETTINGS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+LINES_OF_TENANT: Final = 64  # seen in a lane and pass: a tenant with more kinds of work takes turns
+LOOKS: Final = 3  # at lines that prove too short in one pass; then the next pass goes on
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass released, by lane, and whether it filled its batch: then there may be more."""
+    """What one pass released, by lane, and whether another one may find more at once."""
 
     released: dict[str, list[Released]]
     more: bool
@@ -47,77 +60,159 @@ async def lead(connection: Connection) -> int:
 async def release(
     connection: Connection, epoch: int, config: SchedulingConfig, lease: timedelta
 ) -> Pass:
-    """Release jobs into free slots, fairly, under every cap. One transaction. Raises NotLeading."""
-    async with connection.transaction():
-        if await (await connection.execute(_LEADING.raw, {"epoch": epoch})).fetchone() is None:
+    """Release jobs into free slots, fairly, under every cap. One transaction. Raises NotLeading.
+
+    In a pipeline: what doesn't need an answer of the one before goes out with it.
+    """
+    async with connection.pipeline(), connection.transaction():
+        leading = await connection.execute(_LEADING.raw, {"epoch": epoch})
+        slots = await connection.execute(_SLOTS.raw, {"silence": config.worker_silence})
+        led = await leading.fetchone()
+        if led is None:
             raise NotLeading("Another dispatcher leads.")
-        workers = await _rows(connection, _SLOTS.raw, {"silence": config.worker_silence})
-        if not workers:
+        pools, free = _pools(await slots.fetchall())
+        if free <= 0:
             return Pass({}, more=False)
-        bind = {"batch": config.batch, "half_life": config.half_life}
-        waiting = await _rows(connection, _WAITING.raw, bind)
-        if not waiting:
+        batch = min(free, config.batch)
+        lines_bind = {"free": batch, "kinds": LINES_OF_TENANT, "half_life": config.half_life}
+        heads = await connection.execute(_LINES.raw, lines_bind)
+        active = await connection.execute(_RUNNING.raw)
+        operators = await connection.execute(_CAPS.raw)
+        rows = await heads.fetchall()
+        if not rows:
             return Pass({}, more=False)
-        busy = await _rows(connection, _BUSY.raw, None)
-        plan = _share(workers, waiting, busy, config)
-        released = {}
-        for lane, counts in plan.items():
-            released[lane] = await transitions.dispatch(connection, lane, counts, lease)
-            await _remember(connection, lane, released[lane])
-    total = sum(len(items) for items in released.values())
-    return Pass(released, more=total >= config.batch)
-
-
-async def _rows(connection: Connection, statement: str, bind: dict[str, Any] | None) -> list[Any]:
-    return await (await connection.execute(statement, bind)).fetchall()
-
-
-def _share(
-    workers: Sequence[Any], waiting: Sequence[Any], busy: Sequence[Any], config: SchedulingConfig
-) -> dict[str, dict[TenantId, int]]:
-    unclaimed = sum(row.unclaimed for row in busy)
-    free = sum(max(0, worker.free) for worker in workers) - unclaimed
-    free_in = {
-        lane: sum(max(0, worker.free) for worker in workers if lane in worker.lanes)
-        - sum(row.unclaimed for row in busy if row.lane == lane)
-        for lane in config.lanes
-    }
-    running_in: dict[str, int] = defaultdict(int)
-    running: dict[TenantId, int] = defaultdict(int)
-    had: dict[TenantId, float] = defaultdict(float)
-    for row in busy:
-        running_in[row.lane] += row.running
-        running[row.tenant] += row.running
-        had[row.tenant] += float(row.cost_nanousd)
-    waiting_in: dict[str, int] = defaultdict(int)
-    for row in waiting:
-        waiting_in[row.lane] += row.waiting
-    slots = fairness.lanes(min(free, config.batch), free_in, waiting_in, running_in, config.lanes)
-    plan: dict[str, dict[TenantId, int]] = {}
-    for lane, count in slots.items():
-        loads = [
-            fairness.Load(
-                row.tenant, row.waiting, running[row.tenant], row.cap, row.weight,
-                had[row.tenant] + row.lately_nanousd, row.next_nanousd, row.head,
-            )
-            for row in waiting
-            if row.lane == lane
-        ]  # fmt: skip
-        plan[lane] = fairness.share(count, loads)
-        for load in loads:  # a cap spans the lanes
-            given = plan[lane].get(load.tenant, 0)
-            running[load.tenant] += given
-            had[load.tenant] += given * load.next_nanousd
-    return {lane: counts for lane, counts in plan.items() if counts}
-
-
-async def _remember(connection: Connection, lane: str, released: Sequence[Released]) -> None:
-    costs: dict[TenantId, int] = defaultdict(int)
+        busy = await active.fetchall()
+        most = {
+            (row.owner, row.kind, row.name): row.max_running for row in await operators.fetchall()
+        }
+        lines = _lines(rows, most)
+        lanes = _lanes(config, pools, busy, levels_of(led.levels, led.age_seconds, config))
+        running = _running(busy)
+        made = fairness.plan(free, batch, lanes, lines, running)
+        for _ in range(LOOKS - 1):
+            if not made.short:
+                break
+            await _deepen(connection, lines, made, batch)
+            made = fairness.plan(free, batch, lanes, lines, running)
+        if not made.picks:
+            return Pass({}, more=False)
+        released = await transitions.dispatch(connection, [job.job for _, job in made.picks], lease)
+        await _remember(connection, made, released)
+    by_lane: dict[str, list[Released]] = defaultdict(list)
     for item in released:
-        costs[item.tenant] += item.predicted_nanousd
-    if costs:
-        bind = {"lane": lane, "tenants": list(costs), "costs": list(costs.values())}
-        await connection.execute(_REMEMBER.raw, bind)
+        by_lane[item.lane].append(item)
+    complete = len(released) == len(made.picks) < config.batch and not made.short
+    return Pass(dict(by_lane), more=bool(released) and not complete)
+
+
+def _pools(workers: Sequence[Any]) -> tuple[list[Pool], int]:
+    """The workers by what they serve, and how many of their slots are free in all."""
+    slots: Counter[frozenset[str]] = Counter()
+    free: Counter[frozenset[str]] = Counter()
+    for worker in workers:
+        served = frozenset(worker.lanes)
+        slots[served] += worker.slots
+        free[served] += max(0, worker.free)
+    unclaimed = workers[0].unclaimed if workers else 0
+    pools = [Pool(served, count, free[served]) for served, count in slots.items()]
+    return pools, free.total() - unclaimed
+
+
+def levels_of(
+    levels: Mapping[str, float], age_seconds: float, config: SchedulingConfig
+) -> dict[str, float]:
+    """The lanes' levels as they are now: they decay like what was released."""
+    left = 0.5 ** (age_seconds / config.half_life.total_seconds())
+    return {lane: level * left for lane, level in levels.items()}
+
+
+def _lanes(
+    config: SchedulingConfig,
+    pools: Sequence[Pool],
+    busy: Sequence[Any],
+    levels: Mapping[str, float],
+) -> dict[str, Lane]:
+    running: Counter[str] = Counter()
+    unclaimed: Counter[str] = Counter()
+    for row in busy:
+        running[row.lane] += row.running
+        unclaimed[row.lane] += row.unclaimed
+    own = fairness.own_slots(pools, config.lanes)
+    reserves = fairness.reserves(pools, config.lanes, config.reserve)
+    return {
+        lane: Lane(
+            share=share, level=levels.get(lane, 0.0), running=running[lane], own=own[lane],
+            free=sum(pool.free for pool in pools if lane in pool.lanes) - unclaimed[lane],
+            reserve=reserves[lane],
+        )
+        for lane, share in config.lanes.items()
+    }  # fmt: skip
+
+
+def _lines(rows: Sequence[Any], operators: Mapping[Cap, int]) -> list[Line]:
+    found: dict[tuple[str, TenantId, int], tuple[Any, list[Waiting]]] = {}
+    for row in rows:
+        place = (row.lane, row.tenant, row.cap_group)
+        _, jobs = found.setdefault(place, (row, []))
+        jobs.append(Waiting(row.job, row.rank, row.cost))
+    return [
+        Line(
+            row.lane, row.tenant, row.cap_group, row.weight, row.had,
+            caps.counted(row.tenant, row.workflow, row.key, row.limits), _most(row, operators),
+            jobs, cut=len(jobs) == row.depth,
+        )
+        for row, jobs in found.values()
+    ]  # fmt: skip
+
+
+def _most(row: Any, operators: Mapping[Cap, int]) -> dict[Cap, int]:
+    """The caps of a line: its tenant's, its workflow's own, the operators'; the lowest of each."""
+    most = {(row.tenant, "all", ""): row.tenant_most} | caps.own(
+        row.tenant, row.workflow, row.limits
+    )
+    if operators:
+        for cap in caps.counted(row.tenant, row.workflow, row.key, row.limits):
+            if cap in operators:
+                most[cap] = min(operators[cap], most.get(cap, operators[cap]))
+    return most
+
+
+def _running(busy: Sequence[Any]) -> Counter[Cap]:
+    running: Counter[Cap] = Counter()
+    for row in busy:
+        for cap in caps.counted(row.tenant, row.workflow, row.key, row.limits):
+            running[cap] += row.running
+    return running
+
+
+async def _deepen(connection: Connection, lines: list[Line], made: Plan, batch: int) -> None:
+    """Replace the lines that were too short by more of them."""
+    short = [lines[place] for place in made.short]
+    left = batch - len(made.picks)
+    depth = min(batch, max(len(line.jobs) for line in short) + 1 + 2 * left // len(short))
+    bind = {
+        "lanes": [line.lane for line in short], "tenants": [line.tenant for line in short],
+        "groups": [line.group for line in short], "depth": depth,
+    }  # fmt: skip
+    jobs: dict[tuple[str, TenantId, int], list[Waiting]] = defaultdict(list)
+    for row in await (await connection.execute(_DEEPER.raw, bind)).fetchall():
+        jobs[row.lane, row.tenant, row.cap_group].append(Waiting(row.job, row.rank, row.cost))
+    for place in made.short:
+        line = lines[place]
+        seen = jobs[line.lane, line.tenant, line.group]
+        lines[place] = replace(line, jobs=seen, cut=len(seen) == depth)
+
+
+async def _remember(connection: Connection, made: Plan, released: Sequence[Released]) -> None:
+    costs: Counter[tuple[str, TenantId]] = Counter()
+    for item in released:
+        costs[item.lane, item.tenant] += item.predicted_nanousd
+    bind = {
+        "lanes": [lane for lane, _ in made.had], "tenants": [tenant for _, tenant in made.had],
+        "had": list(made.had.values()), "costs": [costs[place] for place in made.had],
+        "levels": json.dumps(made.levels),
+    }  # fmt: skip
+    await connection.execute(_REMEMBER.raw, bind)
 
 
 async def unpublish(connection: Connection, items: Sequence[Released]) -> None:
@@ -130,5 +225,5 @@ async def unpublish(connection: Connection, items: Sequence[Released]) -> None:
 
 
 async def tidy(connection: Connection) -> None:
-    """Delete fairness's old buckets and the rows of workers long gone."""
+    """Delete what fairness remembers of long ago and the rows of workers long gone."""
     await connection.execute(_TIDY.raw)

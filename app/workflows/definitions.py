@@ -14,6 +14,7 @@ from app.core.errors import Invalid
 from app.workflows import expressions
 
 MAX_STEPS: Final = 100
+MAX_LIMITS: Final = 8  # named resources of one workflow
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64  # as of a request's body; a schema within it can't exhaust the stack
 NAME: Final = r"^[a-z][a-z0-9_]{0,62}$"
@@ -68,11 +69,23 @@ class MapStep(_Step, frozen=True):
 AnyStep = Annotated[ModelStep | PlainStep | TransformStep | MapStep, Field(discriminator="kind")]
 
 
+class ResourceLimit(BaseModel, frozen=True, extra="forbid"):
+    """At most so many running jobs of the tenant at once use what is called `key`, whichever their workflow."""
+
+    key: Annotated[str, StringConstraints(pattern=WORKFLOW_NAME)]
+    max: int = Field(ge=1, le=1_000_000)
+
+
 class Definition(BaseModel, frozen=True, extra="forbid"):
-    """A workflow as data. `input` is the JSON Schema of a job's input."""
+    """A workflow as data. `input` is the JSON Schema of a job's input.
+
+    `concurrency` is the most of its jobs that run at once, `limits` of those that use a named resource.
+    """
 
     name: Annotated[str, StringConstraints(pattern=WORKFLOW_NAME)]
     description: str = Field(default="", max_length=2_000)
+    concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
+    limits: tuple[ResourceLimit, ...] = Field(default=(), max_length=MAX_LIMITS)
     input: dict[str, Any]
     steps: tuple[AnyStep, ...] = Field(min_length=1, max_length=MAX_STEPS)
     output: Any
@@ -150,6 +163,11 @@ def _faults(definition: Definition) -> Iterator[dict[str, str]]:
         jsonschema.Draft202012Validator.check_schema(definition.input)
     except jsonschema.SchemaError as error:
         yield {"pointer": "/input", "message": f"not a JSON Schema: {error.message}"}
+    keys: set[str] = set()
+    for place, limit in enumerate(definition.limits):
+        if limit.key in keys:
+            yield {"pointer": f"/limits/{place}/key", "message": f"a second limit of {limit.key}"}
+        keys.add(limit.key)
     seen: set[str] = set()
     for place, step in enumerate(definition.steps):
         at = f"/steps/{place}"

@@ -25,9 +25,28 @@ def upgrade() -> None:
     )
     op.create_index("audit_entry_listed", "audit_entry", ["chain", "id"], unique=False)
     op.create_table(
+        "cap",
+        sa.Column("owner", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("max_running", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("set_by", sa.Text(), nullable=False),
+        sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('all', 'workflow', 'key', 'resource')", name=op.f("cap_kind_known")
+        ),
+        sa.CheckConstraint("max_running >= 0", name=op.f("cap_not_negative")),
+        sa.PrimaryKeyConstraint("owner", "kind", "name", name=op.f("cap_pkey")),
+    )
+    op.create_table(
         "dispatch_shard",
         sa.Column("id", sa.BigInteger(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "levels", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column("levels_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("dispatch_shard_pkey")),
     )
     op.create_table(
@@ -267,6 +286,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "id", name=op.f("secret_tenant_id_key")),
     )
     op.create_table(
+        "served",
+        sa.Column("lane", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("had_nanousd", sa.Double(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["tenant"], ["tenant.id"], name=op.f("served_tenant_fkey")),
+        sa.PrimaryKeyConstraint("lane", "tenant", name=op.f("served_pkey")),
+    )
+    op.create_table(
         "usage_rollup",
         sa.Column("tenant", sa.Uuid(), nullable=False),
         sa.Column("bucket_at", sa.DateTime(timezone=True), nullable=False),
@@ -441,6 +469,10 @@ def upgrade() -> None:
         sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("priority", sa.BigInteger(), nullable=False),
         sa.Column("rank", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("cap_group", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "limits", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.Column(
             "input", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
         ),
@@ -494,6 +526,9 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("jsonb_typeof(error) <> 'null'", name=op.f("job_error_is_no_json_null")),
         sa.CheckConstraint(
+            "jsonb_typeof(limits) <> 'null'", name=op.f("job_limits_is_no_json_null")
+        ),
+        sa.CheckConstraint(
             "jsonb_typeof(output) <> 'null'", name=op.f("job_output_is_no_json_null")
         ),
         sa.CheckConstraint(
@@ -540,7 +575,7 @@ def upgrade() -> None:
     op.create_index(
         "job_active",
         "job",
-        ["lane", "tenant"],
+        ["lane", "tenant", "cap_group"],
         unique=False,
         postgresql_where="state IN ('dispatched', 'running')",
     )
@@ -563,7 +598,7 @@ def upgrade() -> None:
     op.create_index(
         "job_queued",
         "job",
-        ["lane", "tenant", "rank", "id"],
+        ["lane", "tenant", "cap_group", "rank", "id"],
         unique=False,
         postgresql_where="state = 'queued'",
     )
@@ -1077,6 +1112,7 @@ def downgrade() -> None:
     op.drop_table("webhook_endpoint")
     op.drop_table("workflow")
     op.drop_table("usage_rollup")
+    op.drop_table("served")
     op.drop_table("secret")
     op.drop_table("released")
     op.drop_index(
@@ -1102,5 +1138,6 @@ def downgrade() -> None:
     op.drop_table("price")
     op.drop_table("plan")
     op.drop_table("dispatch_shard")
+    op.drop_table("cap")
     op.drop_index("audit_entry_listed", table_name="audit_entry")
     op.drop_table("audit_entry")

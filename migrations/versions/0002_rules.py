@@ -35,7 +35,9 @@ def upgrade() -> None:
             f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
             "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
         )
-    op.execute("INSERT INTO dispatch_shard (id, epoch) VALUES (0, 0)")
+    op.execute(
+        "INSERT INTO dispatch_shard (id, epoch, levels, levels_at) VALUES (0, 0, '{}', now())"
+    )
     op.execute("GRANT USAGE ON SCHEMA public TO towpath_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO towpath_app")
     for table in (*APPEND_ONLY, "alembic_version"):

@@ -14,6 +14,7 @@ import pytest
 from app.core import ids, statements
 from app.core.groupcommit import SETTINGS
 from app.core.ids import TenantId
+from app.scheduling import dispatch
 from tests.arrange import make_tenant, make_workflow
 
 ROOT = Path(__file__).parents[2]
@@ -25,21 +26,21 @@ def loaded(path: Path) -> statements.Statement:
     return statements.load(str(path.parent.parent / "module.py"), path.stem)
 
 
+def numbered(statement: statements.Statement) -> str:
+    """A statement as PREPARE takes it."""
+    places = {bind: f"${n + 1}" for n, bind in enumerate(statement.binds)}
+    body = re.sub(r"%\((\w+)\)s", lambda found: places[found[1]], statement.raw)
+    return body.replace("%%", "%")
+
+
 def test_every_statement_is_valid_and_says_its_contract(admin: psycopg.Connection) -> None:
     faults = {}
     for path in FILES:
         name = f"{path.parent.parent.name}/{path.stem}"
         if not HEAD.match(path.read_text()):
             faults[name] = "the head says what it does, takes, gives and locks"
-        statement = loaded(path)
-        places = {bind: f"${n + 1}" for n, bind in enumerate(statement.binds)}
-
-        def numbered(found: re.Match[str], places: dict[str, str] = places) -> str:
-            return places[found[1]]
-
-        body = re.sub(r"%\((\w+)\)s", numbered, statement.raw).replace("%%", "%")
         try:
-            admin.execute(f"PREPARE probe AS {body}", prepare=False)
+            admin.execute(f"PREPARE probe AS {numbered(loaded(path))}", prepare=False)
             admin.execute("DEALLOCATE probe")
         except psycopg.Error as error:
             faults[name] = str(error)
@@ -55,12 +56,26 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def explain(
     connection: psycopg.Connection[Any], name: str, bind: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    [path] = [path for path in FILES if f"{path.parent.parent.name}/{path.stem}" == name]
     cursor = psycopg.ClientCursor(connection)
-    cursor.execute("EXPLAIN (FORMAT JSON) " + loaded(path).raw, bind)
+    cursor.execute("EXPLAIN (FORMAT JSON) " + called(name).raw, bind)
     row = cursor.fetchone()
     assert row is not None
     return list(nodes(row[0][0]["Plan"]))
+
+
+def explain_generic(connection: psycopg.Connection[Any], name: str) -> list[dict[str, Any]]:
+    """The plan that is made once, for any values."""
+    body = numbered(called(name))
+    cursor = psycopg.RawCursor(connection)
+    cursor.execute(f"EXPLAIN (FORMAT JSON, GENERIC_PLAN) {body}".encode(), prepare=False)
+    row = cursor.fetchone()
+    assert row is not None
+    return list(nodes(row[0][0]["Plan"]))
+
+
+def called(name: str) -> statements.Statement:
+    [path] = [path for path in FILES if f"{path.parent.parent.name}/{path.stem}" == name]
+    return loaded(path)
 
 
 @pytest.fixture
@@ -70,9 +85,9 @@ def queue(admin: psycopg.Connection, tenant: TenantId) -> list[TenantId]:
     for each in tenants:
         version = make_workflow(admin, each)
         admin.execute(
-            """INSERT INTO job (id, tenant, workflow, version, version_number, state, lane, priority, rank,
+            """INSERT INTO job (id, tenant, workflow, version, version_number, state, lane, priority, rank, cap_group,
                                 input, predicted_nanousd, max_attempts, metadata, tags, created_at, queued_at)
-               SELECT uuidv7(), %s, 'noop', %s, 1, 'queued', 'standard', 4, now() + n * interval '1 ms',
+               SELECT uuidv7(), %s, 'noop', %s, 1, 'queued', 'standard', 4, now() + n * interval '1 ms', 7,
                       '{}', 1, 3, '{}', '{}', now(), now() FROM generate_series(1, 1000) n""",
             (each, version),
         )
@@ -110,36 +125,43 @@ def indexes(plan: list[dict[str, Any]]) -> set[str]:
     return {node["Index Name"] for node in plan if "Index Name" in node}
 
 
+def sorts_jobs(plan: list[dict[str, Any]]) -> bool:
+    """Whether a plan puts jobs in order itself, which takes time by the length of a line."""
+    return any(
+        node["Node Type"] in ("Sort", "Incremental Sort")
+        and any(under.get("Relation Name") == "job" for under in nodes(node))
+        for node in plan
+    )
+
+
 def test_dispatch_walks_the_queue_by_its_index(app_url: str, queue: list[TenantId]) -> None:
-    settings = {"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off"}
-    with hot(app_url, settings) as connection:
-        bind = {
-            "lane": "standard",
-            "tenants": queue,
-            "counts": [5] * len(queue),
-            "lease": timedelta(5),
-        }
-        plan = explain(connection, "jobs/dispatch", bind)
-        assert not whole_reads(plan)
-        assert indexes(plan) >= {"job_queued", "job_pkey"}
-        assert not [node for node in plan if node["Node Type"] == "Sort"]
-        waiting = explain(
-            connection, "scheduling/waiting", {"batch": 100, "half_life": timedelta(seconds=60)}
-        )
-        assert not whole_reads(waiting)
-        assert "job_queued" in indexes(waiting)
-        page = {"lane": "", "tenant": UUID(int=0), "rank": datetime(1, 1, 1, tzinfo=UTC)}
-        counted = explain(
-            connection, "intake/count_page", page | {"job": UUID(int=0), "page": 5_000}
-        )
-        assert indexes(counted) == {"job_queued"}
-        sorted_whole = [
-            node for node in counted
-            if node["Node Type"] == "Limit" and node["Plans"][0]["Node Type"] != "Index Scan"
-        ]  # fmt: skip
-        assert not sorted_whole
-        busy = explain(connection, "scheduling/busy", {})
-        assert indexes(busy) == {"job_active"}
+    with hot(app_url, dict(dispatch.SETTINGS)) as connection:
+        lines = explain_generic(connection, "scheduling/lines")
+        assert indexes(lines) == {"job_queued", "tenant_pkey", "served_pkey"}
+        assert not sorts_jobs(lines)
+        deeper = explain_generic(connection, "scheduling/deeper")
+        assert indexes(deeper) == {"job_queued"}
+        assert not sorts_jobs(deeper)
+        assert indexes(explain_generic(connection, "scheduling/running")) == {"job_active"}
+        slots = explain_generic(connection, "scheduling/slots")
+        assert indexes(slots) == {"worker_heard", "attempt_of_worker"}
+        assert indexes(explain_generic(connection, "jobs/dispatch")) == {"job_pkey"}
+        for plan in (lines, deeper, slots):
+            assert not whole_reads(plan)
+
+
+def test_the_queue_is_counted_in_the_order_of_its_index(
+    app_url: str, queue: list[TenantId]
+) -> None:
+    bind = {
+        "lane": "", "tenant": UUID(int=0), "cap_group": 0, "rank": datetime(1, 1, 1, tzinfo=UTC),
+        "job": UUID(int=0), "page": 5_000,
+    }  # fmt: skip
+    with hot(app_url, {"enable_seqscan": "off"}) as connection:
+        counted = explain(connection, "intake/count_page", bind)
+    assert indexes(counted) == {"job_queued"}
+    [page] = [node for node in counted if node["Node Type"] == "Limit"]
+    assert page["Plans"][0]["Node Type"] == "Index Scan"
 
 
 def pairs(admin: psycopg.Connection) -> list[tuple[UUID, UUID]]:

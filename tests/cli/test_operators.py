@@ -94,6 +94,47 @@ def test_limits_are_a_plans_or_the_tenants_own(towpath: Run, admin: psycopg.Conn
     ]  # fmt: skip
 
 
+def test_caps_on_what_runs_at_once_are_set_and_taken_away(
+    towpath: Run, admin: psycopg.Connection
+) -> None:
+    make_tenant(admin, "acme")
+    told(towpath("admin caps set 500 --reason machine --json"))
+    told(towpath("admin caps set 9 --workflow answer --reason load --json"))
+    made = told(towpath("admin caps set 3 --tenant acme --resource crm-api --reason asked --json"))
+    assert made == {"tenant": "acme", "kind": "resource", "name": "crm-api", "max_running": 3}
+    told(towpath("admin caps set 2 --tenant acme --resource crm-api --reason less --json"))
+    told(towpath("admin caps clear --workflow answer --reason done --json"))
+    listed = told(towpath("admin caps list --json"))["data"]
+    assert [(one["tenant"], one["kind"], one["name"], one["max_running"]) for one in listed] == [
+        (None, "all", "", 500), ("acme", "resource", "crm-api", 2),
+    ]  # fmt: skip
+    assert [action for action, _ in actions(admin)] == [*["cap.set"] * 4, "cap.clear"]
+    rows = admin.execute("SELECT body FROM audit_entry ORDER BY id").fetchall()
+    last = json.loads(rows[3][0])
+    assert (last["before"], last["after"]) == ({"max_running": 3}, {"max_running": 2})
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("admin caps set -- -1 --reason x", 2),
+        ("admin caps set 5 --tenant acme --reason x", 1),
+        ("admin caps set 5 --tenant nobody --workflow answer --reason x", 1),
+        ("admin caps set 5 --key key_01 --reason x", 1),
+        ("admin caps set 5 --tenant acme --key no --reason x", 1),
+        ("admin caps set 5 --workflow answer --resource crm --reason x", 2),
+        ("admin caps set 2000000 --workflow answer --reason x", 1),
+        ("admin caps clear --workflow answer --reason x", 1),
+    ],
+)
+def test_a_cap_that_can_not_be_is_refused(
+    towpath: Run, admin: psycopg.Connection, command: str, status: int
+) -> None:
+    make_tenant(admin, "acme")
+    assert towpath(command).exit_code == status
+    assert told(towpath("admin caps list --json"))["data"] == []
+
+
 @pytest.mark.parametrize(
     "command",
     [

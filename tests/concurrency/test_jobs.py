@@ -40,9 +40,9 @@ def terminal_events(admin: psycopg.Connection, job: JobId) -> list[str]:
 
 @pytest.fixture
 async def dispatched(db: Database, admin: psycopg.Connection, tenant: TenantId) -> Released:
-    make_jobs(admin, tenant, make_workflow(admin, tenant))
+    jobs = make_jobs(admin, tenant, make_workflow(admin, tenant))
     async with await db.connect_hot() as connection:
-        [item] = await transitions.dispatch(connection, "standard", {tenant: 1}, LEASE)
+        [item] = await transitions.dispatch(connection, jobs, LEASE)
     return item
 
 
@@ -108,9 +108,9 @@ async def test_two_workers_claim_one_attempt_and_one_gets_it(
 async def test_twenty_claims_race_ten_rows(
     db: Database, admin: psycopg.Connection, tenant: TenantId
 ) -> None:
-    make_jobs(admin, tenant, make_workflow(admin, tenant), 10)
+    jobs = make_jobs(admin, tenant, make_workflow(admin, tenant), 10)
     async with await db.connect_hot() as connection:
-        items = await transitions.dispatch(connection, "standard", {tenant: 10}, LEASE)
+        items = await transitions.dispatch(connection, jobs, LEASE)
 
     async def worker(mine: list[Released]) -> list[Any]:
         async with await db.connect_hot(settings=SETTINGS) as connection:
@@ -129,9 +129,9 @@ async def test_two_dispatchers_release_each_job_once(
     two: Two, admin: psycopg.Connection, tenant: TenantId
 ) -> None:
     """C022 at the row: the second passes over what the first holds."""
-    make_jobs(admin, tenant, make_workflow(admin, tenant), 6)
-    first = await transitions.dispatch(two.a, "standard", {tenant: 4}, LEASE)
-    second = await transitions.dispatch(two.b, "standard", {tenant: 4}, LEASE)
+    jobs = make_jobs(admin, tenant, make_workflow(admin, tenant), 6)
+    first = await transitions.dispatch(two.a, jobs[:4], LEASE)
+    second = await transitions.dispatch(two.b, jobs, LEASE)
     await two.a.commit()
     await two.b.commit()
     assert (len(first), len(second)) == (4, 2)
@@ -239,7 +239,7 @@ async def test_a_cancel_under_dispatch_is_passed_over(
 ) -> None:
     [job] = make_jobs(admin, tenant, make_workflow(admin, tenant))
     session, answer = await cancelling(two, db, tenant, job)
-    assert await transitions.dispatch(two.b, "standard", {tenant: 1}, LEASE) == []
+    assert await transitions.dispatch(two.b, [job], LEASE) == []
     await session.commit()
     await session.close()
     assert answer == "cancelled"
@@ -260,12 +260,12 @@ async def test_cancel_and_finish_at_once_agree_time_and_again(
 ) -> None:
     """C032: one terminal state, one terminal event, and the cancel's answer tells the truth."""
     version = make_workflow(admin, tenant)
-    make_jobs(admin, tenant, version, 200)
+    jobs = make_jobs(admin, tenant, version, 200)
     async with (
         await db.connect_hot(settings=SETTINGS) as a,
         await db.connect_hot(settings=SETTINGS) as b,
     ):
-        items = await transitions.dispatch(a, "standard", {tenant: 200}, LEASE)
+        items = await transitions.dispatch(a, jobs, LEASE)
         pairs = [(item.job, item.attempt) for item in items]
         await transitions.claim(a, pairs, worker=WorkerId(ids.new()), lease=LEASE)
 

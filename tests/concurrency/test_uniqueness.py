@@ -147,7 +147,7 @@ async def test_a_replacement_came_first_and_dispatch_passes_over_the_job(
     assert await transitions.lock(two.a, [first.job]) == {first.job: "queued"}
     await transitions.drop(two.a, first.job, entry)
     lease = timedelta(seconds=5)
-    assert await transitions.dispatch(two.b, "standard", {asker.tenant: 5}, lease) == []
+    assert await transitions.dispatch(two.b, [first.job], lease) == []
     await two.a.commit()
     assert open_jobs(admin) == []
 

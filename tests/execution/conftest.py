@@ -25,7 +25,7 @@ from app.llm.config import LlmConfig
 from app.retrieval import embedding
 from app.retrieval.embedding import Embedder
 from app.usage import pricing
-from tests.arrange import make_jobs, make_workflow
+from tests.arrange import heads, make_jobs, make_workflow
 from tests.fakes import provider
 from tests.fakes.provider import Provider
 
@@ -63,10 +63,8 @@ class Shop:
 
     async def dispatch(self) -> Released:
         async with await self.runtime.db.connect_hot() as connection:
-            counts = {self.tenant: 1}
-            [item] = await transitions.dispatch(
-                connection, "standard", counts, timedelta(seconds=5)
-            )
+            jobs = await heads(connection, self.tenant)
+            [item] = await transitions.dispatch(connection, jobs, timedelta(seconds=5))
         return item
 
     async def run(self) -> None:

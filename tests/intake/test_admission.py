@@ -16,10 +16,11 @@ from app.core.ids import TenantId
 from app.idempotency.errors import IdempotencyKeyReused
 from app.intake import admission
 from app.intake.admission import Admitted, Asker, Desk, JobSpec
+from app.jobs import caps
 from app.switches.errors import Disabled
 from app.usage.errors import UnpricedModel
 from app.workflows.errors import UnknownWorkflow
-from tests.arrange import make_tenant, make_workflow
+from tests.arrange import NOOP, make_tenant, make_workflow
 
 TABLES = (
     "job",
@@ -221,3 +222,19 @@ async def test_in_bulk_each_item_stands_for_itself(
     kinds = [it.outcome for it in answers if isinstance(it, Admitted)]
     assert sorted(kinds) == ["created", "created", "replayed"]
     assert counts(admin)["job"] == 2
+
+
+async def test_a_job_keeps_what_its_definition_limits_and_stands_with_its_kind(
+    desk: Desk, asker: Asker, admin: psycopg.Connection
+) -> None:
+    limited = NOOP | {"name": "limited", "concurrency": 3, "limits": [{"key": "crm-api", "max": 5}]}
+    make_workflow(admin, asker.tenant, limited)
+    for name in ("limited", "limited", "noop"):
+        await admission.admit(desk, asker, JobSpec(name, {}), key=None)
+    rows = admin.execute("SELECT limits, cap_group FROM job ORDER BY id").fetchall()
+    kept = {"workflow": 3, "resource:crm-api": 5}
+    assert [limits for limits, _ in rows] == [kept, kept, None]
+    assert [group for _, group in rows] == [
+        caps.group("limited", asker.key, kept), rows[0][1], caps.group("noop", asker.key, None),
+    ]  # fmt: skip
+    assert rows[0][1] != rows[2][1]

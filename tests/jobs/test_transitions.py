@@ -18,7 +18,7 @@ from app.jobs import endings, transitions
 from app.jobs.endings import Ending
 from app.jobs.errors import JobFinished, JobNotRetryable
 from app.jobs.transitions import Claimed, End, Note, Released
-from tests.arrange import make_jobs, make_tenant, make_workflow
+from tests.arrange import heads, make_jobs, make_tenant, make_workflow
 
 LEASE = timedelta(seconds=6)
 WORKER = WorkerId(ids.new())
@@ -34,7 +34,7 @@ async def hot(db: Database) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
 async def released(
     hot: psycopg.AsyncConnection[Any], tenant: TenantId, count: int = 1
 ) -> list[Released]:
-    return await transitions.dispatch(hot, "standard", {tenant: count}, timedelta(seconds=5))
+    return await transitions.dispatch(hot, await heads(hot, tenant, count), timedelta(seconds=5))
 
 
 async def claimed(hot: psycopg.AsyncConnection[Any], tenant: TenantId) -> Claimed:

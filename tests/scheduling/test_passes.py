@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.audit.trail import PLATFORM
 from app.budgets import ledger
 from app.budgets.ledger import Labels, Place
 from app.core import ids
@@ -20,9 +21,11 @@ from app.scheduling.config import SchedulingConfig
 from app.scheduling.errors import NotLeading
 from app.usage import pricing
 from tests.arrange import make_jobs, make_tenant, make_workflow
+from tests.waiting import until
 
 LEASE = timedelta(seconds=5)
 CONFIG = SchedulingConfig()
+ALONE = ("standard",)  # lanes of a worker that keeps no reserve for others
 
 
 @pytest.fixture
@@ -62,8 +65,8 @@ async def test_only_as_many_leave_as_there_are_free_slots(
     make_jobs(admin, tenant, make_workflow(admin, tenant), 20)
     epoch = await dispatch.lead(hot)
     assert await release(hot, epoch) == []  # no worker, no release
-    busy = worker(admin, 5)
-    worker(admin, 2)
+    busy = worker(admin, 5, ALONE)
+    worker(admin, 2, ALONE)
     assert len(await release(hot, epoch)) == 7
     assert await release(hot, epoch) == []  # dispatched and not yet claimed: the slots are taken
     admin.execute(
@@ -103,12 +106,116 @@ async def test_no_tenant_passes_its_cap_over_all_lanes(
     assert await release(hot, epoch) == []
 
 
+async def test_lanes_share_the_slots_and_leave_a_reserve(
+    hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    version = make_workflow(admin, tenant)
+    make_jobs(admin, tenant, version, 30)
+    worker(admin, 20)
+    epoch = await dispatch.lead(hot)
+    assert len(await release(hot, epoch)) == 18  # two of twenty are never lent
+    make_jobs(admin, tenant, version, 30, lane="interactive")
+    assert [item.lane for item in await release(hot, epoch)] == ["interactive"] * 2
+
+
+async def test_a_full_named_resource_lets_other_work_pass_in_every_lane(
+    hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    version = make_workflow(admin, tenant)
+    limits = {"resource:crm-api": 2}
+    capped = make_jobs(admin, tenant, version, 40, limits=limits)
+    also = make_jobs(admin, tenant, version, 40, limits=limits, workflow="also", lane="batch")
+    free = make_jobs(admin, tenant, version, 3, workflow="free")
+    worker(admin, 50)
+    epoch = await dispatch.lead(hot)
+    first = {item.job for item in await release(hot, epoch)}
+    assert len(first & {*capped, *also}) == 2
+    assert first > set(free)
+    assert await release(hot, epoch) == []
+    admin.execute("UPDATE job SET state = 'waiting', waiting_for = 'backoff', wake_at = 'infinity',"
+                  " current_attempt = NULL WHERE id = ANY (%s)", (list(first),))  # fmt: skip
+    admin.execute("UPDATE attempt SET state = 'ended', ended_at = now(), outcome = 'parked'")
+    assert len(await release(hot, epoch)) == 2  # what is parked holds no place
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "released"),
+    [("all", "", 3), ("workflow", "noop", 3), ("resource", "crm-api", 7), ("workflow", "x", 8)],
+)
+async def test_operators_cap_what_runs_of_all_tenants(
+    kind: str,
+    name: str,
+    released: int,
+    hot: psycopg.AsyncConnection[Any],
+    admin: psycopg.Connection,
+    tenant: TenantId,
+) -> None:
+    limits = {"resource:crm-api": 50}
+    for each in (tenant, make_tenant(admin, "other")):
+        version = make_workflow(admin, each)
+        make_jobs(admin, each, version, 2, limits=limits)
+        make_jobs(admin, each, version, 2)
+    admin.execute(
+        "INSERT INTO cap (owner, kind, name, max_running, reason, set_by, set_at)"
+        " VALUES (%s, %s, %s, 3, '', 'test', now())",
+        (PLATFORM, kind, name),
+    )
+    worker(admin, 50, ALONE)
+    epoch = await dispatch.lead(hot)
+    assert len(await release(hot, epoch)) == released
+
+
+async def test_a_hundred_thousand_jobs_of_a_full_cap_do_not_block_the_tenants_other_work(
+    hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    version = make_workflow(admin, tenant)
+    [model] = make_jobs(admin, tenant, version, limits={"workflow": 1})
+    admin.execute(
+        """INSERT INTO job (id, tenant, workflow, version, version_number, state, lane, priority, rank, cap_group,
+                            limits, input, predicted_nanousd, max_attempts, metadata, tags, created_at, queued_at)
+           SELECT uuidv7(), tenant, workflow, version, 1, 'queued', lane, 9, rank - interval '1 hour', cap_group,
+                  limits, '{}', 1, 3, '{}', '{}', now(), now()
+             FROM job, generate_series(1, 100000) WHERE id = %s""",
+        (model,),
+    )
+    behind = make_jobs(admin, tenant, version, 5, workflow="other")
+    worker(admin, 50, ALONE)
+    epoch = await dispatch.lead(hot)
+    released = {item.job for item in await release(hot, epoch)}
+    assert released > set(behind)
+    assert len(released) == 6
+
+
+async def test_a_tenant_with_many_kinds_of_work_gets_through_all_of_them(
+    hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    """More lines than a pass looks at: none waits for ever behind those that are full."""
+    version = make_workflow(admin, tenant)
+    admin.execute(
+        "INSERT INTO cap (owner, kind, name, max_running, reason, set_by, set_at)"
+        " SELECT %s, 'workflow', 'held' || n, 0, '', 'test', now() FROM generate_series(1, 90) n",
+        (PLATFORM,),
+    )
+    for n in range(1, 91):
+        make_jobs(admin, tenant, version, workflow=f"held{n}")
+    free = [make_jobs(admin, tenant, version, workflow=f"free{n}")[0] for n in range(20)]
+    worker(admin, 50, ALONE)
+    epoch = await dispatch.lead(hot)
+    released: set[JobId] = set()
+
+    async def all_out() -> bool:
+        released.update(item.job for item in await release(hot, epoch))
+        return released == set(free)
+
+    await until(all_out, what="every line that may run is found")
+
+
 async def test_one_tenants_backlog_does_not_hold_up_the_others(
     hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
 ) -> None:
     """C018 on rows: ten tenants that come after a long queue each start within eleven releases."""
     make_jobs(admin, tenant, make_workflow(admin, tenant), 100)
-    mine = worker(admin, 4)
+    mine = worker(admin, 4, ALONE)
     epoch = await dispatch.lead(hot)
     order: list[TenantId] = []
 

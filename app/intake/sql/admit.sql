@@ -11,8 +11,8 @@ WITH item AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(:items AS jsonb)) AS t (
         n int, job uuid, tenant uuid, key uuid, route text, intent text, fingerprint text,
         workflow text, version uuid, version_number bigint, state text, lane text, priority bigint,
-        head_start interval, input jsonb, max_cost_nanousd bigint, predicted_nanousd bigint,
-        max_attempts bigint, run_at timestamptz, deadline_at timestamptz, metadata jsonb,
+        cap_group bigint, limits jsonb, head_start interval, input jsonb, max_cost_nanousd bigint,
+        predicted_nanousd bigint, max_attempts bigint, run_at timestamptz, deadline_at timestamptz, metadata jsonb,
         tags text[], end_user text, session text, traceparent text, callback uuid, account uuid, tokens bigint,
         entry uuid, entry_at timestamptz, action text, body text, salt text)
 ),
@@ -60,11 +60,11 @@ fresh AS MATERIALIZED (
 ),
 made AS (
     INSERT INTO job (id, tenant, key, workflow, version, version_number, state, lane, priority, rank,
-                     input, max_cost_nanousd, predicted_nanousd, max_attempts, run_at, wake_at,
-                     deadline_at, metadata, tags, end_user, session, traceparent, callback,
-                     created_at, queued_at)
+                     cap_group, limits, input, max_cost_nanousd, predicted_nanousd, max_attempts,
+                     run_at, wake_at, deadline_at, metadata, tags, end_user, session, traceparent,
+                     callback, created_at, queued_at)
     SELECT job, tenant, key, workflow, version, version_number, state, lane, priority,
-           coalesce(run_at, app_now()) - priority * head_start,
+           coalesce(run_at, app_now()) - priority * head_start, cap_group, limits,
            input, max_cost_nanousd, predicted_nanousd, max_attempts, run_at,
            CASE WHEN state = 'scheduled' THEN run_at END,
            deadline_at, metadata, coalesce(tags, '{}'), end_user, session, traceparent, callback, app_now(),

@@ -1,8 +1,11 @@
--- Slots: what each live worker can still take. Derived from rows, so nothing leaks.
+-- Slots: what each live worker has and can still take. Derived from rows, so nothing leaks.
 -- Takes   silence interval
--- Gives   (lanes, free) of each worker that was heard and isn't stopping
+-- Gives   (lanes, slots, free, unclaimed (in all, the same in each row)) of each worker that was heard and
+--         isn't stopping
 -- Locks   nothing
 -- Index   worker_heard, attempt_of_worker
-SELECT w.lanes, w.slots - (SELECT count(*) FROM attempt a WHERE a.worker = w.id AND a.ended_at IS NULL) AS free
+SELECT w.lanes, w.slots,
+       w.slots - (SELECT count(*) FROM attempt a WHERE a.worker = w.id AND a.ended_at IS NULL) AS free,
+       (SELECT count(*) FROM attempt a WHERE a.worker IS NULL AND a.ended_at IS NULL) AS unclaimed
   FROM worker w
  WHERE w.seen_at > app_now() - CAST(:silence AS interval) AND w.stopping_at IS NULL

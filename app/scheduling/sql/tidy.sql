@@ -1,10 +1,13 @@
--- Tidy: forget what no one asks for any more: fairness's old buckets, workers long gone.
+-- Tidy: forget what no one asks for any more: what was released long ago, workers long gone.
 -- Takes   nothing
 -- Gives   nothing
 -- Locks   the rows it deletes
--- Races   a beat of a worker that was thought gone enters it again
+-- Races   a beat of a worker that was thought gone enters it again; a release enters its tenant again
 -- Index   worker_heard
-WITH buckets AS (
+WITH forgotten AS (
+    DELETE FROM served WHERE at < app_now() - interval '1 hour'
+),
+buckets AS (
     DELETE FROM released WHERE minute < app_now() - interval '1 hour'
 )
 DELETE FROM worker WHERE seen_at < app_now() - interval '1 hour'

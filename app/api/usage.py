@@ -87,7 +87,8 @@ async def report_usage(
     group_by: Annotated[
         list[str] | None,
         Query(
-            description=f"Any of {', '.join(reports.GROUPS)}; repeated, or with commas. `day` if none."
+            description=f"Any of {', '.join(reports.GROUPS)}; repeated, or with commas. `day` if none. By "
+            "`tag`, a call is in the row of each of its tags, and in `total` once."
         ),
     ] = None,
     since: Annotated[
@@ -112,13 +113,19 @@ async def report_usage(
             session, caller.tenant, group_by=groups, since=begin, until=end, zone=time_zone,
             workflow=workflow, model=model,
         )  # fmt: skip
+        all_of_it = rows
+        if "tag" in groups:  # whose rows count a call as often as it has tags
+            all_of_it = await reports.usage(
+                session, caller.tenant, group_by=(), since=begin, until=end, zone=time_zone,
+                workflow=workflow, model=model,
+            )  # fmt: skip
     if format == "csv":
         headers = {"Content-Disposition": 'attachment; filename="usage.csv"'}
         text = exports.as_csv(rows, groups)
         return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
     data = [SumsBody.of([row], **row.keys) for row in rows]
     return answer(
-        ReportBody(group_by=groups, since=begin, until=end, data=data, total=SumsBody.of(rows))
+        ReportBody(group_by=groups, since=begin, until=end, data=data, total=SumsBody.of(all_of_it))
     )
 
 

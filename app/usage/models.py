@@ -95,6 +95,7 @@ class UsageRollup(Base):
     provider: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     lane: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[KeyId] = mapped_column(primary_key=True)  # the nil id: no key, the platform itself
     calls: Mapped[int]
     input_tokens: Mapped[int]
     cached_tokens: Mapped[int]

@@ -1,4 +1,4 @@
-"""Reports: exact sums of usage by time, tenant, workflow, model, provider and lane.
+"""Reports: exact sums of usage by time, tenant, workflow, model, provider, lane, key and tag.
 
 What is metered is in the next report: sums, and the lines not yet in them, are read in one snapshot.
 """
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 from sqlalchemy import func, select
@@ -19,11 +20,12 @@ from app.core.ids import TenantId
 from app.usage.rollups import QUARTER
 
 TIMES: Final = ("hour", "day", "month")
-NAMES: Final = ("tenant", "workflow", "model", "provider", "lane")
+NAMES: Final = ("tenant", "workflow", "model", "provider", "lane", "key", "tag")
 GROUPS: Final = (*TIMES, *NAMES)
 MOST: Final = 10_000  # rows; more is no report: narrow it, or cut it coarser
 
 _REPORT: Final = statements.load(__file__, "report")
+_NO_KEY: Final = UUID(int=0)
 _EPOCH: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
@@ -60,7 +62,9 @@ async def usage(
     """Usage of a tenant, or of all (None), from `since` up to and without `until`, by any of GROUPS.
 
     Hours, days and months are those of `zone`; an hour carries its offset, so that the one that a clock
-    change repeats is told apart. Without groups one row, or none where nothing was used. Raises Invalid.
+    change repeats is told apart. Without groups one row, or none where nothing was used. By tag, a call
+    is in the row of each of its tags, so that the rows may sum to more than was used, and one without
+    any is under "": that reads every line of the range. Raises Invalid.
     """
     times = [name for name in group_by if name in TIMES]
     if unknown := [name for name in group_by if name not in GROUPS]:
@@ -70,7 +74,9 @@ async def usage(
     if since >= until:
         raise Invalid.at("/until", "It must be after since.")
     await _check_zone(session, zone)
-    begin, end, edges = _parts(since, until)
+    begin, end, edges = (
+        (since, since, [(since, until)]) if "tag" in group_by else _parts(since, until)
+    )
     bind = {
         "tenant": tenant, "since": begin, "until": end, "workflow": workflow, "model": model,
         "starts": [one for one, _ in edges], "ends": [other for _, other in edges],
@@ -125,6 +131,8 @@ def _key(found: Any, name: str) -> str:
             return f"{found.local:%Y-%m}"
         case "tenant":
             return ids.wire("ten", found.tenant)
+        case "key":
+            return "" if found.key == _NO_KEY else ids.wire("key", found.key)
         case _:
             return str(getattr(found, name))
 

@@ -302,6 +302,7 @@ def upgrade() -> None:
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("lane", sa.Text(), nullable=False),
+        sa.Column("key", sa.Uuid(), nullable=False),
         sa.Column("calls", sa.BigInteger(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
@@ -318,6 +319,7 @@ def upgrade() -> None:
             "provider",
             "model",
             "lane",
+            "key",
             name=op.f("usage_rollup_pkey"),
         ),
     )

@@ -85,6 +85,26 @@ async def test_csv_has_the_columns_of_the_report(api: Client, place: Place) -> N
     assert [one["day"] for one in by_day["data"]] == [row["day"]]
 
 
+async def test_by_tag_the_total_counts_each_call_once(
+    api: Client, place: Place, admin: psycopg.Connection
+) -> None:
+    admin.execute(
+        "WITH one AS (SELECT (jsonb_populate_record(l, jsonb_build_object("
+        "   'id', uuidv7(), 'call', uuidv7(), 'cost_nanousd', 1000, 'tags', ARRAY['=a', 'b']))).*"
+        "   FROM usage_line l LIMIT 1),"
+        " made AS (INSERT INTO usage_line SELECT * FROM one RETURNING id)"
+        " INSERT INTO usage_pending SELECT id FROM made"
+    )
+    report = (await api.get("/v1/usage?group_by=tag,key")).json
+    assert {row["tag"]: row["cost"] for row in report["data"]} == {
+        "": "0.000000579", "=a": "0.000001", "b": "0.000001",
+    }  # fmt: skip
+    assert (report["total"]["calls"], report["total"]["cost"]) == (3, "0.000001579")
+    reply = await api.get("/v1/usage?group_by=tag&format=csv")
+    rows = csv.DictReader(io.StringIO(reply.body.decode("utf-8-sig")))
+    assert [(row["tag"], row["cost_usd"]) for row in rows][1] == ("'=a", "0.000001")
+
+
 async def test_a_report_is_cut_by_days_and_refused_where_it_is_none(
     api: Client, place: Place, subtests: pytest.Subtests
 ) -> None:

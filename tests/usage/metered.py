@@ -34,7 +34,7 @@ class Metered:
         kind: Literal["charge", "correction"] = "charge",
         unconfirmed: bool = False,
         tokens: Tokens | None = None,
-        **labels: str,
+        **labels: Any,
     ) -> HoldId:
         """One line at a moment; a correction names the call that it corrects."""
         call = call or HoldId(ids.new())

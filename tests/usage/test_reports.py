@@ -190,3 +190,40 @@ async def test_what_cannot_be_cut_is_refused_by_name(
     with pytest.raises(Invalid) as caught:
         await report(db, tenant, "2026-05-01T00:00Z", "2026-07-01T00:00Z", *group_by, zone=zone)
     assert caught.value.context["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize("rolled", [True, False])
+async def test_usage_is_cut_by_the_key_that_asked(
+    db: Database, meter: Metered, admin: psycopg.Connection, tenant: TenantId, rolled: bool
+) -> None:
+    key = ids.new()
+    admin.execute(
+        "INSERT INTO api_key (id, tenant, name, prefix, digest, scopes, created_at)"
+        " VALUES (%s, %s, 'k', '', '', '{}', now())",
+        (key, tenant),
+    )
+    for cost in (1, 2):
+        await meter.line("2026-05-10T20:00:00Z", cost * DOLLAR, key=str(key))
+    await meter.line("2026-05-10T20:00:00Z", 4 * DOLLAR)
+    if rolled:
+        await rollups.roll(db)
+    rows = await report(db, tenant, "2026-05-10T00:00Z", "2026-05-11T00:00Z", "key")
+    assert dollars(rows, "key") == {"": 4.0, ids.wire("key", key): 3.0}
+
+
+@pytest.mark.parametrize("rolled", [True, False])
+async def test_by_tag_a_call_is_under_each_of_its_tags(
+    db: Database, meter: Metered, tenant: TenantId, rolled: bool
+) -> None:
+    at = "2026-05-10T20:00:00Z"
+    await meter.line(at, DOLLAR, tags=["a", "b"])
+    await meter.line(at, 2 * DOLLAR, tags=["b"], workflow="other")
+    await meter.line(at, 4 * DOLLAR)
+    if rolled:
+        await rollups.roll(db)
+    day = ("2026-05-10T00:00Z", "2026-05-11T00:00Z")
+    assert dollars(await report(db, tenant, *day, "tag"), "tag") == {"": 4.0, "a": 1.0, "b": 3.0}
+    both = await report(db, tenant, *day, "tag", "workflow", workflow="other")
+    assert [row.keys for row in both] == [{"tag": "b", "workflow": "other"}]
+    (whole,) = await report(db, tenant, *day)
+    assert (whole.calls, whole.cost_nanousd) == (3, 7 * DOLLAR)

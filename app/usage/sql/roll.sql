@@ -12,6 +12,7 @@ WITH taken AS MATERIALIZED (
 summed AS (
     SELECT l.tenant, date_bin('15 minutes', l.at, '2000-01-01 00:00Z') AS bucket_at,
            l.workflow, l.provider, l.model, l.lane,
+           coalesce(l.key, '00000000-0000-0000-0000-000000000000') AS key,
            count(*) FILTER (WHERE l.kind = 'charge') AS calls,
            CAST(sum(l.input_tokens) AS bigint) AS input_tokens,
            CAST(sum(l.cached_tokens) AS bigint) AS cached_tokens,
@@ -25,16 +26,16 @@ summed AS (
       FROM taken JOIN usage_line l ON l.id = taken.line
       LEFT JOIN usage_line presumed
         ON l.kind = 'correction' AND presumed.call = l.call AND presumed.kind = 'charge' AND presumed.unconfirmed
-     GROUP BY 1, 2, 3, 4, 5, 6
+     GROUP BY 1, 2, 3, 4, 5, 6, 7
 ),
 added AS (
     INSERT INTO usage_rollup AS r
-           (tenant, bucket_at, workflow, provider, model, lane, calls, input_tokens, cached_tokens,
+           (tenant, bucket_at, workflow, provider, model, lane, key, calls, input_tokens, cached_tokens,
             cache_write_tokens, output_tokens, reasoning_tokens, cost_nanousd, unconfirmed_nanousd)
-    SELECT tenant, bucket_at, workflow, provider, model, lane, calls, input_tokens, cached_tokens,
+    SELECT tenant, bucket_at, workflow, provider, model, lane, key, calls, input_tokens, cached_tokens,
            cache_write_tokens, output_tokens, reasoning_tokens, cost_nanousd, unconfirmed_nanousd
-      FROM summed ORDER BY tenant, bucket_at, workflow, provider, model, lane
-    ON CONFLICT (tenant, bucket_at, workflow, provider, model, lane) DO UPDATE SET
+      FROM summed ORDER BY tenant, bucket_at, workflow, provider, model, lane, key
+    ON CONFLICT (tenant, bucket_at, workflow, provider, model, lane, key) DO UPDATE SET
         calls = r.calls + excluded.calls,
         input_tokens = r.input_tokens + excluded.input_tokens,
         cached_tokens = r.cached_tokens + excluded.cached_tokens,

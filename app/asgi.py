@@ -1,6 +1,5 @@
 """What uvicorn serves: `python -m app.asgi HOST PORT`, or `uvicorn --factory app.asgi:create_app`."""
 
-import gc
 import socket
 import sys
 from typing import Final
@@ -11,6 +10,7 @@ from typing_extensions import override
 
 from app.api import application
 from app.bootstrap import platform, reporting, settings
+from app.core import garbage
 
 GRACE_SECONDS: Final = 20  # for requests in flight, once a signal has come
 
@@ -28,8 +28,7 @@ class Server(uvicorn.Server):
         0.4 s, while every request waits.
         """
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()
+        garbage.settle()
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

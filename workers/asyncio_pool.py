@@ -7,7 +7,6 @@ every heartbeat of the process: the watchdog names it.
 """
 
 import asyncio
-import gc
 import itertools
 import sys
 import threading
@@ -22,11 +21,11 @@ from celery.concurrency.base import BasePool, apply_target
 from sqlalchemy.util.concurrency import greenlet_spawn
 from typing_extensions import override
 
+from app.core import garbage
 from workers import process
 
 log = structlog.get_logger()
 
-COLLECT: Final = (20_000, 20, 50)
 SWITCH_SECONDS: Final = 0.0002
 BLOCKED_SECONDS: Final = 1.0  # a heartbeat's time: from here on leases are at risk
 
@@ -55,10 +54,7 @@ class TaskPool(BasePool):
         self._watchdog = _Watchdog(self._loop, self._thread)
         self._watchdog.start()
         self._await(process.open_process())
-        # What is loaded stays: thousands of tasks in flight made the collector walk it again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*COLLECT)
+        garbage.settle()
 
     @override
     def on_apply(

@@ -7,8 +7,11 @@ import asyncio
 from functools import partial
 from typing import Any
 
+from app.core import ids
+from app.core.ids import DocumentId
 from app.execution.errors import StepFailed
 from app.execution.steps.bench import Bench, Outcome
+from app.retrieval import documents
 from app.safety import support
 
 
@@ -32,11 +35,17 @@ async def verify(bench: Bench, arguments: dict[str, Any]) -> Outcome:
 
 
 async def conclude(bench: Bench, arguments: dict[str, Any]) -> Outcome:
-    """The answer: drafted, quoted or refused. Arguments: evidence, checks. The result: support.conclude's."""
+    """The answer: drafted, quoted or refused. Arguments: evidence, checks. The result: support.conclude's,
+    and of each citation whether its document was `deleted` while the answer was made.
+    """
     evidence = arguments.get("evidence")
     if not isinstance(evidence, dict):
         raise StepFailed("conclude wants the evidence of a pick", step="conclude")
     answer = support.conclude(evidence, _list(arguments, "checks"))
+    there = await _present(bench, [cited["document"] for cited in answer["citations"]])
+    answer["citations"] = [
+        cited | {"deleted": cited["document"] not in there} for cited in answer["citations"]
+    ]
     return Outcome(answer, {"outcome": answer["outcome"], "citations": len(answer["citations"])})
 
 
@@ -53,6 +62,16 @@ async def condense(bench: Bench, arguments: dict[str, Any]) -> Outcome:
         )
     )  # fmt: skip
     return Outcome(condensed, {"drafted": condensed["drafted"], "quoted": condensed["quoted"]})
+
+
+async def _present(bench: Bench, cited: list[str]) -> set[str]:
+    """Which of these documents, by their public ids, are still there."""
+    known = {one: DocumentId(id_) for one in cited if (id_ := ids.parse("doc", one))}
+    if not known:
+        return set()
+    async with bench.runtime.db.transaction() as session:
+        there = await documents.present(session, bench.claimed.tenant, set(known.values()))
+    return {one for one, id_ in known.items() if id_ in there}
 
 
 def _text(arguments: dict[str, Any], name: str) -> str:

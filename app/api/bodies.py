@@ -58,7 +58,7 @@ JOB_EXAMPLE: Final[dict[str, Any]] = EXAMPLE | {
     "estimated_start_at": None,
     "provenance": {
         "workflow_version": 1, "prompts": [], "models": [], "routes": [], "corpus": {}, "cache": {},
-        "release": "stable",
+        "tools": [], "policy": None, "release": "stable",
     },
     "links": {
         name: f"/v1/jobs/{_ID}" + ("" if name == "self" else f"/{name}")
@@ -204,6 +204,12 @@ class ProvenanceBody(BaseModel):
     routes: list[str]
     corpus: dict[str, int] = Field(description="Collections read, at which version.")
     cache: dict[str, int] = Field(description="Steps by what the cache said.")
+    tools: list[str] = Field(
+        description="Versions of the tools called: empty, as no step calls one."
+    )
+    policy: str | None = Field(
+        description="Version of the policy bundle in force: null, as there are none."
+    )
     release: Literal["stable", "canary"]
 
 
@@ -320,5 +326,6 @@ def _unborn(version_number: int) -> ProvenanceBody:
 def _provenance(version_number: int, found: Provenance) -> ProvenanceBody:
     return ProvenanceBody(
         workflow_version=version_number, prompts=found.prompts, models=found.models,
-        routes=found.routes, corpus=found.corpus, cache=found.cache, release=RELEASE,
+        routes=found.routes, corpus=found.corpus, cache=found.cache, tools=[], policy=None,
+        release=RELEASE,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import trail
-from app.core import ids, money, statements
+from app.core import clock, ids, money, statements
 from app.core.errors import Invalid
 from app.core.ids import PriceId
 from app.usage import catalogue, models
@@ -123,7 +123,11 @@ async def enter(
     """
     now = await session.scalar(select(func.app_now()))
     if from_at is not None and now is not None and from_at < now:
-        raise Invalid.at("/from_at", "A price can't begin in the past.")
+        raise Invalid.at(
+            "/from_at",
+            "A price can't begin in the past: what was metered since then keeps its own. Leave it out for "
+            f"a price from now on, or name a moment after {clock.wire(now)}.",
+        )
     id_ = PriceId(ids.new())
     values = {
         "input_picousd": input_picousd,

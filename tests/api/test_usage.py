@@ -66,6 +66,7 @@ async def test_the_report_its_lines_and_the_receipt_agree(api: Client, place: Pl
     shown = (await api.get(f"/v1/jobs/{job}")).json
     assert shown["usage"] == receipt["usage"]
     assert shown["provenance"]["prompts"] == ["draft@1"]
+    assert (shown["provenance"]["tools"], shown["provenance"]["policy"]) == ([], None)
     (step,) = (await api.get(f"/v1/jobs/{job}/steps")).json["data"]
     assert (step["usage"]["cost"], step["seconds"], step["model"]) == (
         group["cost"], 1.5, "fake/fake-1",

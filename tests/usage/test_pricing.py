@@ -90,7 +90,7 @@ async def test_a_price_holds_from_its_moment_until_the_next(session: AsyncSessio
 
 async def test_a_price_does_not_begin_in_the_past(session: AsyncSession) -> None:
     """C114"""
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match=r"Leave it out .* or name a moment after 20\d\d-"):
         await pricing.enter(
             session, "p", "m", input_picousd=1, output_picousd=1, actor=OPERATOR,
             from_at=clock.now() - timedelta(hours=1),

@@ -95,7 +95,7 @@ class Scene:
     async def log(self, endpoint: EndpointId) -> list[deliveries.Logged]:
         """The delivery log, oldest first."""
         async with self.db.transaction() as session:
-            page = await deliveries.listed(session, self.tenant, endpoint, limit=200)
+            page = await deliveries.listed(session, self.tenant, endpoint, limit=1_000)
         return page.items[::-1]
 
     async def states(self) -> dict[str, int]:

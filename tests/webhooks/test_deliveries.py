@@ -314,7 +314,7 @@ async def test_c104_one_silent_endpoint_delays_nobody(scene: Scene, receiver: Re
         good = world.of(make_tenant(scene.admin, "good"))
         held, _ = await world.endpoint(silent.url)
         reached, _ = await good.endpoint(receiver.url)
-        for _ in range(50):
+        for _ in range(500):
             world.event()
         for _ in range(10):
             good.event()

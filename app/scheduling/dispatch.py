@@ -37,6 +37,9 @@ SETTINGS: Final = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    # A release that a crash of the server takes back is a job that is queued again; whatever builds on it,
+    # such as a claim, makes it durable. Not waiting for the disk is half of a pass.
+    "synchronous_commit": "off",
 }
 LINES_OF_TENANT: Final = 64  # seen in a lane and pass: a tenant with more kinds of work takes turns
 LOOKS: Final = 3  # at lines that prove too short in one pass; then the next pass goes on
@@ -75,7 +78,8 @@ async def release(
             return Pass({}, more=False)
         batch = min(free, config.batch)
         lines_bind = {"free": batch, "kinds": LINES_OF_TENANT, "half_life": config.half_life}
-        heads = await connection.execute(_LINES.raw, lines_bind)
+        # Binary: a thousand lines are read in a third of the time.
+        heads = await connection.execute(_LINES.raw, lines_bind, binary=True)
         active = await connection.execute(_RUNNING.raw)
         operators = await connection.execute(_CAPS.raw)
         rows = await heads.fetchall()
@@ -167,9 +171,9 @@ def _lines(rows: Sequence[Any], operators: Mapping[Cap, int]) -> list[Line]:
 
 def _most(row: Any, operators: Mapping[Cap, int]) -> dict[Cap, int]:
     """The caps of a line: its tenant's, its workflow's own, the operators'; the lowest of each."""
-    most = {(row.tenant, "all", ""): row.tenant_most} | caps.own(
-        row.tenant, row.workflow, row.limits
-    )
+    most: dict[Cap, int] = {(row.tenant, "all", ""): row.tenant_most}
+    if row.limits is not None:
+        most |= caps.own(row.tenant, row.workflow, row.limits)
     if operators:
         for cap in caps.counted(row.tenant, row.workflow, row.key, row.limits):
             if cap in operators:

@@ -28,7 +28,9 @@ line AS (
     SELECT walk.lane, walk.tenant, walk.cap_group, t.weight, t.max_running AS tenant_most,
            -- Twice what would be its part if all cost alike; the dispatcher asks for more where it needs more.
            greatest(1, least(:free, ceil(2.0 * :free * t.weight / sum(t.weight) OVER ()))) AS depth
-      FROM walk JOIN tenant t ON t.id = walk.tenant AND t.state = 'active'
+      FROM walk CROSS JOIN LATERAL (  -- LIMIT: else the planner may read all tenants for each line
+           SELECT weight, max_running FROM tenant
+            WHERE id = walk.tenant AND state = 'active' LIMIT 1) AS t
 )
 SELECT line.lane, line.tenant, line.cap_group, line.weight, line.tenant_most,
        coalesce(CAST(s.had_nanousd * power(0.5, extract(epoch FROM app_now() - s.at)

@@ -21,7 +21,7 @@ from app.idempotency import records
 from app.intake import charges, levels, uniqueness
 from app.jobs.transitions import Released
 from app.ratelimit.limiter import Limiter
-from app.scheduling import dispatch, reaper, waker
+from app.scheduling import costs, dispatch, reaper, waker
 from app.usage import rollups
 from app.webhooks import deliveries, endpoints, relay
 from workers import leadership, publishing
@@ -36,6 +36,7 @@ DISPATCH_GAP: Final = 0.005
 SEAL_SECONDS: Final = 0.25
 ROLL_SECONDS: Final = 2.0
 TIDY_SECONDS: Final = 30.0
+COSTS_SECONDS: Final = 5.0
 DELIVERY_BATCH: Final = 100
 
 Connection = psycopg.AsyncConnection[Any]
@@ -191,6 +192,7 @@ def loops(
         "levels": _following(db, levels.follow),
         "names": _every(db, TIDY_SECONDS, uniqueness.Sweep().step),
         "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
+        "costs": _every(db, COSTS_SECONDS, costs.learn),
         "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
         "rotations": _drained(TIDY_SECONDS, lambda: endpoints.forget_old_secrets(db)),
         "files": _drained(TIDY_SECONDS, lambda: storing.sweep(db, shelf)),

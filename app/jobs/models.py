@@ -77,6 +77,12 @@ class Job(Base):
             postgresql_where="finished_at IS NULL AND deadline_at IS NOT NULL",
         ),
         Index("job_by_callback", "callback", postgresql_where="callback IS NOT NULL"),
+        # Jobs without model calls (predicted 1) stay out: there is nothing to learn from what they cost.
+        Index(
+            "job_spent",
+            "finished_at",
+            postgresql_where="finished_at IS NOT NULL AND predicted_nanousd > 1",
+        ),
         Index("job_by_key", "key"),
         Index("job_by_version", "version"),
     )

@@ -2,11 +2,12 @@
 
 fairness   who gets the next free slot: lanes, tenants, caps, pure
 dispatch   one pass of the dispatcher: what to publish is its answer
+costs      what workflows really cost beside what was predicted
 capping    caps that operators set: put, clear, listed
 waker      level-triggered: time come, money free, deadline passed
 reaper     attempts whose lease is over, with their holds
 config     SchedulingConfig
 errors     NotLeading
 
-Owns dispatch_shard, served, released, cap.
+Owns dispatch_shard, served, released, workflow_cost, cap.
 """

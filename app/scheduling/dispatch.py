@@ -90,14 +90,16 @@ async def release(
             (row.owner, row.kind, row.name): row.max_running for row in await operators.fetchall()
         }
         lines = _lines(rows, most)
-        lanes = _lanes(config, pools, busy, levels_of(led.levels, led.age_seconds, config))
-        running = _running(busy)
-        made = fairness.plan(free, batch, lanes, lines, running)
+        running, unclaimed = _by_lane(busy)
+        levels = levels_of(led.levels, led.age_seconds, config)
+        lanes = lanes_of(config, pools, running, unclaimed, levels)
+        counts = _counts(busy)
+        made = fairness.plan(free, batch, lanes, lines, counts)
         for _ in range(LOOKS - 1):
             if not made.short:
                 break
             await _deepen(connection, lines, made, batch)
-            made = fairness.plan(free, batch, lanes, lines, running)
+            made = fairness.plan(free, batch, lanes, lines, counts)
         if not made.picks:
             return Pass({}, more=False)
         released = await transitions.dispatch(connection, [job.job for _, job in made.picks], lease)
@@ -130,23 +132,21 @@ def levels_of(
     return {lane: level * left for lane, level in levels.items()}
 
 
-def _lanes(
+def lanes_of(
     config: SchedulingConfig,
     pools: Sequence[Pool],
-    busy: Sequence[Any],
+    running: Mapping[str, int],
+    unclaimed: Mapping[str, int],
     levels: Mapping[str, float],
 ) -> dict[str, Lane]:
-    running: Counter[str] = Counter()
-    unclaimed: Counter[str] = Counter()
-    for row in busy:
-        running[row.lane] += row.running
-        unclaimed[row.lane] += row.unclaimed
+    """The lanes as a plan needs them, from what workers offer and what runs."""
     own = fairness.own_slots(pools, config.lanes)
     reserves = fairness.reserves(pools, config.lanes, config.reserve)
     return {
         lane: Lane(
-            share=share, level=levels.get(lane, 0.0), running=running[lane], own=own[lane],
-            free=sum(pool.free for pool in pools if lane in pool.lanes) - unclaimed[lane],
+            share=share, level=levels.get(lane, 0.0), running=running.get(lane, 0),
+            own=own[lane],
+            free=sum(pool.free for pool in pools if lane in pool.lanes) - unclaimed.get(lane, 0),
             reserve=reserves[lane],
         )
         for lane, share in config.lanes.items()
@@ -181,19 +181,27 @@ def _most(row: Any, operators: Mapping[Cap, int]) -> dict[Cap, int]:
     return most
 
 
-def _running(busy: Sequence[Any]) -> Counter[Cap]:
-    running: Counter[Cap] = Counter()
+def _by_lane(busy: Sequence[Any]) -> tuple[Counter[str], Counter[str]]:
+    running: Counter[str] = Counter()
+    unclaimed: Counter[str] = Counter()
+    for row in busy:
+        running[row.lane] += row.running
+        unclaimed[row.lane] += row.unclaimed
+    return running, unclaimed
+
+
+def _counts(busy: Sequence[Any]) -> Counter[Cap]:
+    counts: Counter[Cap] = Counter()
     for row in busy:
         for cap in caps.counted(row.tenant, row.workflow, row.key, row.limits):
-            running[cap] += row.running
-    return running
+            counts[cap] += row.running
+    return counts
 
 
 async def _deepen(connection: Connection, lines: list[Line], made: Plan, batch: int) -> None:
     """Replace the lines that were too short by more of them."""
     short = [lines[place] for place in made.short]
-    left = batch - len(made.picks)
-    depth = min(batch, max(len(line.jobs) for line in short) + 1 + 2 * left // len(short))
+    depth = depth_of(short, batch, made)
     bind = {
         "lanes": [line.lane for line in short], "tenants": [line.tenant for line in short],
         "groups": [line.group for line in short], "depth": depth,
@@ -205,6 +213,12 @@ async def _deepen(connection: Connection, lines: list[Line], made: Plan, batch: 
         line = lines[place]
         seen = jobs[line.lane, line.tenant, line.group]
         lines[place] = replace(line, jobs=seen, cut=len(seen) == depth)
+
+
+def depth_of(short: Sequence[Line], batch: int, made: Plan) -> int:
+    """How far to look down lines that were too short: twice their part of what may still be released."""
+    left = batch - len(made.picks)
+    return min(batch, max(len(line.jobs) for line in short) + 1 + 2 * left // len(short))
 
 
 async def _remember(connection: Connection, made: Plan, released: Sequence[Released]) -> None:

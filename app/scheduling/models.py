@@ -21,6 +21,7 @@ class DispatchShard(Base):
     epoch: Mapped[int]
     levels: Mapped[dict[str, Any]]  # what each lane had reached at `levels_at`: fairness.Lane.level
     levels_at: Mapped[datetime]
+    learnt_until: Mapped[datetime]  # the end of the last job that costs.py has taken in
 
 
 class Served(Base):
@@ -43,6 +44,17 @@ class Released(Base):
     lane: Mapped[str] = mapped_column(primary_key=True)
     minute: Mapped[datetime] = mapped_column(primary_key=True)
     cost_nanousd: Mapped[int]
+
+
+class WorkflowCost(Base):
+    """What jobs of a workflow really cost, as a part of what was predicted: `costs.learnt`."""
+
+    __tablename__ = "workflow_cost"
+
+    tenant: Mapped[TenantId] = mapped_column(ForeignKey("tenant.id"), primary_key=True)
+    workflow: Mapped[str] = mapped_column(primary_key=True)
+    ratio: Mapped[float]
+    at: Mapped[datetime]
 
 
 class CapRow(Base):

@@ -47,6 +47,7 @@ def upgrade() -> None:
             "levels", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
         ),
         sa.Column("levels_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("learnt_until", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("dispatch_shard_pkey")),
     )
     op.create_table(
@@ -333,6 +334,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "name", name=op.f("workflow_pkey")),
     )
     op.create_table(
+        "workflow_cost",
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("workflow", sa.Text(), nullable=False),
+        sa.Column("ratio", sa.Double(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["tenant"], ["tenant.id"], name=op.f("workflow_cost_tenant_fkey")),
+        sa.PrimaryKeyConstraint("tenant", "workflow", name=op.f("workflow_cost_pkey")),
+    )
+    op.create_table(
         "webhook_endpoint",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("tenant", sa.Uuid(), nullable=False),
@@ -603,6 +613,13 @@ def upgrade() -> None:
         ["lane", "tenant", "cap_group", "rank", "id"],
         unique=False,
         postgresql_where="state = 'queued'",
+    )
+    op.create_index(
+        "job_spent",
+        "job",
+        ["finished_at"],
+        unique=False,
+        postgresql_where="finished_at IS NOT NULL AND predicted_nanousd > 1",
     )
     op.create_index(
         "job_waking",
@@ -1090,6 +1107,11 @@ def downgrade() -> None:
     op.drop_index(
         "job_waking", table_name="job", postgresql_where="state IN ('scheduled', 'waiting')"
     )
+    op.drop_index(
+        "job_spent",
+        table_name="job",
+        postgresql_where="finished_at IS NOT NULL AND predicted_nanousd > 1",
+    )
     op.drop_index("job_queued", table_name="job", postgresql_where="state = 'queued'")
     op.drop_index(
         "job_expiring",
@@ -1112,6 +1134,7 @@ def downgrade() -> None:
     op.drop_index("webhook_endpoint_secret", table_name="webhook_endpoint")
     op.drop_index("webhook_endpoint_old_secret", table_name="webhook_endpoint")
     op.drop_table("webhook_endpoint")
+    op.drop_table("workflow_cost")
     op.drop_table("workflow")
     op.drop_table("usage_rollup")
     op.drop_table("served")

@@ -137,10 +137,10 @@ def sorts_jobs(plan: list[dict[str, Any]]) -> bool:
 def test_dispatch_walks_the_queue_by_its_index(app_url: str, queue: list[TenantId]) -> None:
     with hot(app_url, dict(dispatch.SETTINGS)) as connection:
         lines = explain_generic(connection, "scheduling/lines")
-        assert indexes(lines) == {"job_queued", "tenant_pkey", "served_pkey"}
+        assert indexes(lines) == {"job_queued", "tenant_pkey", "served_pkey", "workflow_cost_pkey"}
         assert not sorts_jobs(lines)
         deeper = explain_generic(connection, "scheduling/deeper")
-        assert indexes(deeper) == {"job_queued"}
+        assert indexes(deeper) == {"job_queued", "workflow_cost_pkey"}
         assert not sorts_jobs(deeper)
         assert indexes(explain_generic(connection, "scheduling/running")) == {"job_active"}
         slots = explain_generic(connection, "scheduling/slots")

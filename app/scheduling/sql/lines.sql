@@ -39,8 +39,8 @@ SELECT line.lane, line.tenant, line.cap_group, line.weight, line.tenant_most,
   FROM line
   LEFT JOIN served s ON s.lane = line.lane AND s.tenant = line.tenant
   CROSS JOIN LATERAL (
-       SELECT q.id AS job, q.rank, CAST(q.predicted_nanousd AS float8) AS cost, q.workflow, q.key, q.limits
-         FROM job q
+       SELECT q.id AS job, q.rank, greatest(1.0, q.predicted_nanousd * coalesce(c.ratio, 1.0)) AS cost, q.workflow, q.key, q.limits
+         FROM job q LEFT JOIN workflow_cost c ON c.tenant = q.tenant AND c.workflow = q.workflow
         WHERE q.lane = line.lane AND q.tenant = line.tenant AND q.cap_group = line.cap_group
           AND q.state = 'queued'
         ORDER BY q.rank, q.id LIMIT CAST(line.depth AS int)) AS head

@@ -49,7 +49,7 @@ async def heads(
 
 
 async def move_clock(session: AsyncSession, interval: str) -> None:
-    """Move app_now() of this session by an interval such as '3 hours'."""
+    """Move app_now() of this connection by an interval such as '3 hours'."""
     await session.execute(
         text("SELECT set_config('towpath.clock_offset', :by, false)"), {"by": interval}
     )

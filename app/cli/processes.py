@@ -24,9 +24,7 @@ def api(port: Port = 8080, host: Host = HOST) -> None:
 def worker(
     slots: Annotated[int, typer.Option(min=1, help="Jobs in flight at once.")] = 200,
     lanes: Annotated[str, typer.Option(help="Lanes to serve, with commas.")] = ",".join(LANES),
-    events: Annotated[
-        bool, typer.Option(help="Tell Flower of every task.")
-    ] = True,
+    events: Annotated[bool, typer.Option(help="Tell Flower of every task.")] = True,
 ) -> None:
     """Run jobs and webhook deliveries: a Celery worker on the asyncio pool."""
     chosen = lanes.split(",")

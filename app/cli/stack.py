@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -19,13 +18,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from io import FileIO
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Self
 
 from app.bootstrap.settings import Settings
-from app.core import backoff
+from app.cli.family import ROOT, Family, command, handed_on, say
 from app.core.errors import Invalid, TowpathError
 from app.embedded import footprint, launch, servers, states
 from app.embedded.errors import FolderInUse, ServerFailed
@@ -34,11 +32,7 @@ from app.embedded.servers import Servers
 HOST: Final = "127.0.0.1"
 API_PORT: Final = 8080
 FLOWER_PORT: Final = 5555
-_ROOT: Final = Path(__file__).parents[2]
 _READY_SECONDS: Final = 60.0
-_CALM: Final = timedelta(seconds=60)  # a process that lived so long has earned a fresh back-off
-_RESTART_BASE: Final = timedelta(seconds=1)
-_RESTART_CAP: Final = timedelta(seconds=30)
 _END_MARGIN: Final = timedelta(seconds=5)  # beyond the grace in which a worker hands its jobs back
 
 
@@ -96,19 +90,19 @@ def up(options: Options, demo: Demo) -> int:
         running = read_running(state)
         if running is None:
             return _fail(f"{error} Another `up` is starting or ending there; nothing was changed.")
-        _say(f"Towpath already runs on {state} (process {running['pid']}); nothing was changed.")
-        _say(f"  API     {running['api_url']}\n  Flower  {running['flower_url']}")
+        say(f"Towpath already runs on {state} (process {running['pid']}); nothing was changed.")
+        say(f"  API     {running['api_url']}\n  Flower  {running['flower_url']}")
         return 1 if options.once else 0  # --once promises a job, and none was run
     except TowpathError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        _say("Stopped before it was up.")
+        say("Stopped before it was up.")
         return 130
 
 
 def default_state() -> Path:
     """Where the state is unless `--data` says otherwise."""
-    return states.default(_ROOT if (_ROOT / "pyproject.toml").exists() else Path.cwd())
+    return states.default(ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd())
 
 
 def read_running(state: Path) -> dict[str, Any] | None:
@@ -166,7 +160,7 @@ def _up(options: Options, demo: Demo) -> int:
         }
         started.logs.mkdir(mode=0o700, exist_ok=True)
         patience = options.settings.leases.stop_grace + _END_MARGIN
-        processes = _Family(running, commands, started, inherited, patience)
+        processes = Family(running, commands, environment, started.logs, inherited, patience)
         exits.callback(processes.end)
         exits.callback((state / "stack.json").unlink, missing_ok=True)
         return asyncio.run(_live(processes, started, clock, options, demo))
@@ -207,27 +201,17 @@ def _environment(options: Options, running: Servers, receiver: str) -> dict[str,
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    own = dict(os.environ)  # noqa: TID251 - handed on to a child, not read as settings
-    own.pop("TOWPATH_DATABASE_OWNER_URL", None)
-    return own | dict(environment)
-
-
-def _command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "app.cli", *words]
-
-
 def _migrate(options: Options, running: Servers, environment: Mapping[str, str]) -> None:
     owner = running.addresses.owner_url or options.settings.database_owner_url
     if owner is None:
-        _say(
+        say(
             "TOWPATH_DATABASE_OWNER_URL is not set: the schema of TOWPATH_DATABASE_URL is taken as it is"
         )
         return
     done = subprocess.run(  # noqa: S603 - our own command
-        _command("migrate"),
-        env=_inherited({**environment, "TOWPATH_DATABASE_OWNER_URL": owner}),
-        cwd=_ROOT,
+        command("migrate"),
+        env=handed_on({**environment, "TOWPATH_DATABASE_OWNER_URL": owner}),
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -237,122 +221,8 @@ def _migrate(options: Options, running: Servers, environment: Mapping[str, str])
         raise ServerFailed(f"The migration failed.\n{done.stdout}{done.stderr}")
 
 
-@dataclass(slots=True)
-class _Child:
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    deaths: int = 0
-    due: float = 0.0  # when it is started (again)
-    log_from: int = 0  # where its own lines begin in a log that earlier ones wrote too
-
-
-class _Family:
-    """The processes and servers of one `up`: what runs, what has died, when it is started again."""
-
-    def __init__(
-        self,
-        running: Servers,
-        commands: Mapping[str, list[str]],
-        started: Started,
-        lock: FileIO,
-        patience: timedelta,
-    ) -> None:
-        self._servers = running
-        self._commands = commands
-        self._started = started
-        self._lock = lock
-        self._patience = patience
-        self._children = {name: _Child() for name in (*running.running, *commands)}
-        self._rng = random.Random()  # noqa: S311 - a delay, not a secret
-        for name, child in self._children.items():
-            child.started, child.log_from = time.monotonic(), self._size(name)
-
-    async def watch(self, changed: asyncio.Event) -> None:
-        """Start what is due, forever. `changed` is set when a child has ended (SIGCHLD)."""
-        while True:
-            changed.clear()
-            self._notice_deaths()
-            now = time.monotonic()
-            for name in self._missing():
-                if self._children[name].due <= now:
-                    self._start(name)
-            waits = [self._children[name].due for name in self._missing()]
-            timeout = max(0.0, min(waits) - time.monotonic()) if waits else None
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), timeout)
-
-    def deaths(self, name: str) -> int:
-        """How often it ended by itself, since it was last calm."""
-        return self._children[name].deaths
-
-    def end(self) -> None:
-        """Ask every process to finish, then insist. The servers end after them."""
-        living = [each.process for each in self._children.values() if each.process is not None]
-        for process in living:
-            if process.poll() is None:
-                process.terminate()
-        end = time.monotonic() + self._patience.total_seconds()
-        for process in living:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, end - time.monotonic()))
-            # SIGQUIT is Celery's cold shutdown; the others end by it as well.
-            launch.stop(process, signal.SIGQUIT, seconds=3)
-
-    def _missing(self) -> list[str]:
-        dead = self._servers.dead()
-        return dead + [name for name in self._commands if self._children[name].process is None]
-
-    def _notice_deaths(self) -> None:
-        for name, child in self._children.items():
-            process = child.process
-            if process is not None and process.poll() is not None:
-                child.process = None
-                self._mourn(name, process.returncode)
-        for name in self._servers.dead():
-            child = self._children[name]
-            if child.due <= child.started:  # not yet seen to be dead
-                self._mourn(name, self._servers.running[name].process.returncode)
-
-    def _mourn(self, name: str, status: int) -> None:
-        child = self._children[name]
-        now = time.monotonic()
-        child.deaths = 1 if now - child.started > _CALM.total_seconds() else child.deaths + 1
-        delay = backoff.delay(child.deaths, base=_RESTART_BASE, cap=_RESTART_CAP, rng=self._rng)
-        child.due = now + delay.total_seconds()
-        _say(f"{name} ended with status {status}; it starts again in {delay.total_seconds():.1f} s")
-        if child.log_from < self._size(name):
-            _say(launch.tail(self._log(name), 5, since=child.log_from))
-
-    def _start(self, name: str) -> None:
-        child = self._children[name]
-        child.started, child.log_from = time.monotonic(), self._size(name)
-        if name in self._servers.running:
-            try:
-                self._servers.revive(name)
-            except TowpathError as error:
-                child.due = 0.0
-                _say(str(error))
-            return
-        child.process = launch.spawn(
-            _command(*self._commands[name]),
-            log=self._log(name),
-            at_parents_death=signal.SIGTERM,
-            keep_open=[self._lock.fileno()],
-            cwd=_ROOT,
-            env=_inherited(self._started.environment),
-        )
-
-    def _size(self, name: str) -> int:
-        log = self._log(name)
-        return log.stat().st_size if log.exists() else 0
-
-    def _log(self, name: str) -> Path:
-        server = self._servers.running.get(name)
-        return server.folder.log if server else self._started.logs / f"{name}.log"
-
-
 async def _live(
-    family: _Family, started: Started, clock: "_Clock", options: Options, demo: Demo
+    family: Family, started: Started, clock: "_Clock", options: Options, demo: Demo
 ) -> int:
     """Start the processes, show the demonstration, stay. Ends at a signal or, with --once, by itself."""
     loop = asyncio.get_running_loop()
@@ -379,11 +249,11 @@ async def _live(
             task.cancel()
         await asyncio.gather(watcher, shown, stopped, return_exceptions=True)
         if not options.once:
-            _say("Towpath is stopping")
+            say("Towpath is stopping")
 
 
 async def _show(
-    family: _Family, started: Started, clock: "_Clock", options: Options, demo: Demo
+    family: Family, started: Started, clock: "_Clock", options: Options, demo: Demo
 ) -> None:
     async with _peak_memory() as memory:
         await _until_ready(family, started)
@@ -394,18 +264,16 @@ async def _show(
         except TowpathError as error:
             if options.once:
                 raise
-            _say(f"The demonstration failed: {error}")
+            say(f"The demonstration failed: {error}")
             result = {"error": {"code": error.code, "message": str(error)}}
         clock.lap("demonstration")
     seconds = started.seconds | {"total": round(sum(started.seconds.values()), 2)}
     memory_mb = round(memory[0] / 1_000_000)
-    _say(f"peak memory of the whole stack {memory_mb} MB; {seconds['total']} s in all")
+    say(f"peak memory of the whole stack {memory_mb} MB; {seconds['total']} s in all")
     if not options.once:
-        _say(f"Towpath runs; its state is in {started.state}, its logs in {started.logs}")
-        _say(
-            f"  API     {started.api_url} (documentation at /docs)\n  Flower  {started.flower_url}"
-        )
-        _say("Ctrl-C ends it; nothing is lost.")
+        say(f"Towpath runs; its state is in {started.state}, its logs in {started.logs}")
+        say(f"  API     {started.api_url} (documentation at /docs)\n  Flower  {started.flower_url}")
+        say("Ctrl-C ends it; nothing is lost.")
     if options.as_json:  # last of all
         line = result | {"seconds": result.get("seconds", {}) | seconds}
         line |= {"memory": {"peak_pss_mb": memory_mb}}
@@ -413,7 +281,7 @@ async def _show(
         sys.stdout.flush()
 
 
-async def _until_ready(family: _Family, started: Started) -> None:
+async def _until_ready(family: Family, started: Started) -> None:
     """Until the API says it is ready. Raises ServerFailed where it dies again and again, or is late."""
     end = time.monotonic() + _READY_SECONDS
     addresses = {"api": f"{started.api_url}/readyz", "flower": f"{started.flower_url}/healthcheck"}
@@ -482,7 +350,7 @@ class _Clock:
         now = time.monotonic()
         self._seconds[phase] = round(now - self._last, 2)
         self._last = now
-        _say(f"{phase:<14} {self._seconds[phase]:6.2f} s")
+        say(f"{phase:<14} {self._seconds[phase]:6.2f} s")
 
 
 @contextlib.contextmanager
@@ -501,10 +369,5 @@ def _ending_on_signals() -> Iterator[None]:
 
 
 def _fail(message: str) -> int:
-    _say(message)
+    say(message)
     return 1
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

@@ -21,11 +21,11 @@ from app.core.ids import TenantId
 from app.core.recent import Recent
 from app.intake.config import IntakeConfig
 from app.intake.errors import Overloaded, QueueFull
+from app.ratelimit.errors import MAX_RETRY_SECONDS
 from app.tenants.limits import Ceiling, Limits
 
 # The lowest lane is shed first: at this part of what can be carried.
 SHED_AT: Final = {"batch": 0.8, "standard": 0.9, "interactive": 1.0}
-MAX_RETRY_SECONDS: Final = 120
 UNKNOWN_RETRY_SECONDS: Final = 30  # where nothing was released lately, nobody can say
 
 _LEVELS: Final = statements.load(__file__, "levels")

@@ -288,7 +288,7 @@ async def _row(
     )
     if lock:
         asked = asked.with_for_update(key_share=True)
-    # What another statement of this session changed must be seen: rows are not identities here.
+    # Rows are not identities here: what another statement of this transaction changed must be seen.
     fresh = asked.execution_options(populate_existing=True)
     row = (await session.execute(fresh)).scalar_one_or_none()
     if row is None:

@@ -24,7 +24,9 @@ def send(servers: Servers, task: str, **arguments: Any) -> None:
 async def test_no_more_jobs_run_at_once_than_there_are_slots(stack: Stack, fake: Provider) -> None:
     await stack.stop("worker")
     stack.slots = 3
-    await stack.start_worker("worker", "--lanes", "standard")  # shared lanes leave each other a slot
+    await stack.start_worker(
+        "worker", "--lanes", "standard"
+    )  # shared lanes leave each other a slot
     fake.otherwise = Answer(held=True)
     jobs = [await stack.post_job("three_steps") for _ in range(8)]
 

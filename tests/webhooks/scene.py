@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from pydantic import SecretStr
 from sqlalchemy import text
+from standardwebhooks import Webhook
 
 from app.audit import trail
 from app.core import http, ids
@@ -19,7 +20,7 @@ from app.secrets.vault import Vault
 from app.webhooks import deliveries, endpoints, relay
 from app.webhooks.config import WebhooksConfig
 from app.webhooks.endpoints import CheckedUrl
-from tests.fakes.receiver import Receiver
+from tests.fakes.receiver import Got, Receiver
 
 ACTOR = trail.Actor("key", "key_test")
 CONFIG = WebhooksConfig()
@@ -114,3 +115,8 @@ def sender_to(*receivers: Receiver, seconds: float = 5) -> http.Sender:
         return ["10.0.0.1"]
 
     return http.open_sender(allowed, seconds, nowhere)
+
+
+def verify(secret: str, got: Got) -> None:
+    """Raises WebhookVerificationError where the signature is not this secret's."""
+    Webhook(secret).verify(got.body, got.headers, json_parse=False)

@@ -6,110 +6,25 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks import WebhookVerificationError
 
 from app.core import clock, http, ids
 from app.core.errors import Invalid
 from app.core.lists import Page
 from app.outbox import events
-from app.webhooks import deliveries, endpoints, relay, retries
+from app.webhooks import deliveries, endpoints, retries
 from app.webhooks.config import WebhooksConfig
 from app.webhooks.errors import EndpointDisabled
-from tests.arrange import make_jobs, make_tenant, make_workflow
-from tests.fakes.receiver import Got, Receiver, Reply, receiving
+from tests.arrange import make_tenant
+from tests.fakes.receiver import Receiver, Reply, receiving
 from tests.waiting import until
-from tests.webhooks.scene import ACTOR, Scene, open_vault, sender_to
-
-
-def verify(secret: str, got: Got) -> None:
-    Webhook(secret).verify(got.body, got.headers, json_parse=False)
+from tests.webhooks.scene import ACTOR, Scene, open_vault, sender_to, verify
 
 
 def move_clock(scene: Scene, interval: str) -> None:
     """Move app_now() of every session of this database from now on."""
     name = scene.admin.info.dbname
     scene.admin.execute(f"ALTER DATABASE {name} SET towpath.clock_offset = '{interval}'")
-
-
-# The relay.
-
-
-async def test_an_event_goes_to_each_endpoint_that_wants_it(
-    scene: Scene, receiver: Receiver
-) -> None:
-    everything, _ = await scene.endpoint(receiver.url, "*")
-    failures, _ = await scene.endpoint(receiver.url, "job.failed")
-    stranger = scene.of(make_tenant(scene.admin, "other"))
-    theirs, _ = await stranger.endpoint(receiver.url, "*")
-    succeeded, failed = scene.event("job.succeeded"), scene.event("job.failed")
-    await scene.release()
-    assert [one.event for one in await scene.log(everything)] == [succeeded, failed]
-    assert [one.event for one in await scene.log(failures)] == [failed]
-    assert await stranger.log(theirs) == []
-
-
-async def test_relayed_twice_is_once(scene: Scene, receiver: Receiver) -> None:
-    await scene.endpoint(receiver.url)
-    scene.event()
-    assert await relay.relay(scene.db) == 1
-    scene.admin.execute("UPDATE outbox_event SET relayed_at = NULL")
-    assert await relay.relay(scene.db) == 1
-    assert await relay.relay(scene.db) == 0
-    assert await scene.states() == {"pending": 1}
-
-
-async def test_a_batch_of_the_relay_notifies_once(scene: Scene, receiver: Receiver) -> None:
-    await scene.endpoint(receiver.url)
-    for _ in range(3):
-        scene.event()
-    async with await scene.db.connect_hot() as listener:
-        await listener.execute(f"LISTEN {relay.CHANNEL}")
-        await relay.relay(scene.db)
-        await relay.relay(scene.db)  # nothing waits: nobody is woken
-        heard = [note async for note in listener.notifies(timeout=0.2)]
-    assert len(heard) == 1
-
-
-async def test_an_event_that_no_one_wants_is_done_with(scene: Scene, receiver: Receiver) -> None:
-    await scene.endpoint(receiver.url, "job.failed")
-    scene.event("job.succeeded")
-    assert await scene.release() == []
-    assert await relay.relay(scene.db) == 0
-
-
-async def test_a_jobs_own_endpoint_is_told_of_it_alone_and_once(
-    scene: Scene, receiver: Receiver
-) -> None:
-    version = make_workflow(scene.admin, scene.tenant)
-    named, secret = await scene.endpoint(receiver.url)
-    async with scene.db.transaction() as session:
-        await endpoints.change(session, scene.tenant, named, actor=ACTOR, events=[])
-    [mine] = make_jobs(scene.admin, scene.tenant, version, callback=named)
-    [other] = make_jobs(scene.admin, scene.tenant, version)
-    told, _ = scene.event(subject=mine), scene.event(subject=other)
-    await scene.run()
-    [got] = receiver.got
-    verify(secret, got)
-    assert json.loads(got.body)["data"]["id"] == ids.wire("job", mine)
-
-    async with scene.db.transaction() as session:
-        await endpoints.change(session, scene.tenant, named, actor=ACTOR, events=["*"])
-    again = scene.event("job.waiting", subject=mine)
-    await scene.run()
-    assert [one.event for one in await scene.log(named)] == [told, again]  # wanted twice, made once
-
-
-async def test_a_jobs_own_endpoint_that_is_disabled_is_told_nothing(
-    scene: Scene, receiver: Receiver
-) -> None:
-    named, _ = await scene.endpoint(receiver.url)
-    version = make_workflow(scene.admin, scene.tenant)
-    [mine] = make_jobs(scene.admin, scene.tenant, version, callback=named)
-    async with scene.db.transaction() as session:
-        await endpoints.change(session, scene.tenant, named, actor=ACTOR, enabled=False)
-    scene.event(subject=mine)
-    await scene.run()
-    assert receiver.got == []
 
 
 # Sending.

@@ -110,11 +110,11 @@ async def dispatcher(db: Database, chosen: Settings, publisher: publishing.Publi
 
 
 async def _publish(
-    publisher: publishing.Publisher, released: dict[str, list[Released]]
+    publisher: publishing.Publisher, released: dict[str, list[list[Released]]]
 ) -> list[Released]:
     refused = []
-    for lane, items in released.items():
-        refused += await publisher.attempts(lane, items)
+    for lane, groups in released.items():
+        refused += await publisher.attempts(lane, groups)
     return refused
 
 

@@ -1,4 +1,4 @@
-"""The task that runs one attempt. A retry is a row in Postgres, never Celery's."""
+"""The task that runs attempts. A retry is a row in Postgres, never Celery's."""
 
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from workers.celery import celery
 
 
 @celery.task(name="towpath.jobs.run", ignore_result=True)
-def run(job: str, attempt: str) -> None:
-    """Run one attempt of a job."""
-    await_only(runner.run(process.parts().runtime, JobId(UUID(job)), AttemptId(UUID(attempt))))
+def run(attempts: list[tuple[str, str]]) -> None:
+    """Run the attempts of one message, (job, attempt) each, beside each other."""
+    items = [(JobId(UUID(job)), AttemptId(UUID(attempt))) for job, attempt in attempts]
+    await_only(runner.run_all(process.parts().runtime, items))

@@ -26,11 +26,11 @@ class Publisher:
     app: Any
     thread: ThreadPoolExecutor
 
-    async def attempts(self, lane: str, items: Sequence[Released]) -> list[Released]:
-        """Publish attempts to their lane. Gives those the broker did not take."""
-        if not items:
+    async def attempts(self, lane: str, groups: Sequence[Sequence[Released]]) -> list[Released]:
+        """Publish groups of attempts to their lane, a message each. Gives the attempts the broker did not take."""
+        if not groups:
             return []
-        refused: list[Released] = await self._run(self._attempts, lane, items)
+        refused: list[Released] = await self._run(self._attempts, lane, groups)
         return refused
 
     async def deliveries(self, items: Sequence[DeliveryId]) -> None:
@@ -41,22 +41,26 @@ class Publisher:
     async def _run(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.thread, work, *arguments)
 
-    def _attempts(self, lane: str, items: Sequence[Released]) -> list[Released]:
+    def _attempts(self, lane: str, groups: Sequence[Sequence[Released]]) -> list[Released]:
+        # Named after its first attempt: Flower shows it, and it is no other message's.
         bodies = [
-            (str(item.attempt), {"job": str(item.job), "attempt": str(item.attempt)})
-            for item in items
+            (
+                str(group[0].attempt),
+                {"attempts": [[str(one.job), str(one.attempt)] for one in group]},
+            )
+            for group in groups
         ]
-        # Where the broker took some of a group, those come back too: their messages find no attempt.
-        return (
-            [] if self._send("towpath.jobs.run", celery_app.queue_of(lane), bodies) else list(items)
-        )
+        if self._send("towpath.jobs.run", celery_app.queue_of(lane), bodies):
+            return []
+        # Where the broker took some messages, their attempts come back too: those will find nothing to claim.
+        return [one for group in groups for one in group]
 
     def _deliveries(self, items: Sequence[DeliveryId]) -> None:
         bodies = [(None, {"delivery": str(item)}) for item in items]
         self._send("towpath.webhooks.deliver", celery_app.WEBHOOKS, bodies)
 
     def _send(
-        self, task: str, queue: str, bodies: Sequence[tuple[str | None, dict[str, str]]]
+        self, task: str, queue: str, bodies: Sequence[tuple[str | None, dict[str, Any]]]
     ) -> bool:
         """One pipeline for all. False where the broker did not take them, or no answer came."""
         try:

@@ -7,6 +7,7 @@ reaper reads. Nothing is kept in memory that a resumed attempt would miss.
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,11 +20,11 @@ from app.core import backoff, ids
 from app.core.errors import TowpathError, Unavailable
 from app.core.ids import AttemptId, JobId, StepId
 from app.execution.errors import ResultTooLarge, StepFailed
-from app.execution.runtime import Mark, Runtime
+from app.execution.runtime import Close, Mark, Runtime
 from app.execution.steps import Bench, Outcome, run_step
 from app.jobs import endings
 from app.jobs.endings import Ending
-from app.jobs.transitions import Claimed, End, Note, Noted
+from app.jobs.transitions import Claimed, End, Note
 from app.llm.errors import ProviderFailed
 from app.switches.errors import Disabled
 from app.workflows import checkpoints, engine
@@ -34,6 +35,8 @@ from app.workflows.engine import Done, Fan, Recorded, Run
 log = structlog.get_logger()
 
 DATABASE_PAUSE: Final = 0.5  # seconds between tries while the database is away
+STEP_SUCCEEDED: Final = "step.succeeded"  # note.sql looks for it
+SEAT_SECONDS: Final = 1.0  # an attempt waits here for a slot; other workers may have one
 
 
 class _Failed(Exception):
@@ -45,8 +48,47 @@ class _Failed(Exception):
         self.cause = cause
 
 
+async def run_all(runtime: Runtime, items: Sequence[tuple[JobId, AttemptId]]) -> None:
+    """Run the attempts of one message beside each other, as far as there are slots."""
+    if len(items) == 1:
+        await run(runtime, *items[0])
+        return
+    tasks = [asyncio.create_task(run(runtime, *item)) for item in items]
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        for task in tasks:  # none is left, but where this one was cancelled
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("attempt.broke", exc_info=outcome)
+
+
 async def run(runtime: Runtime, job: JobId, attempt: AttemptId) -> None:
-    """Run one attempt. Returns when it has ended, was lost, or there was nothing to claim."""
+    """Run one attempt. Returns when it has ended, was lost, or there was nothing to claim.
+
+    One that finds no slot in time goes back to the queue, at no cost to its job.
+    """
+    try:
+        await _seat(runtime)
+    except TimeoutError:
+        end = End(job, attempt, "", {}, endings.unseated(), from_state="dispatched")
+        await _end(runtime, Close(end))
+        return
+    try:
+        await _run(runtime, job, attempt)
+    finally:
+        runtime.seats.release()
+
+
+async def _seat(runtime: Runtime) -> None:
+    if runtime.seats.locked():
+        await asyncio.wait_for(runtime.seats.acquire(), SEAT_SECONDS)
+    else:
+        await runtime.seats.acquire()  # at once
+
+
+async def _run(runtime: Runtime, job: JobId, attempt: AttemptId) -> None:
     lease = runtime.holdings.take(attempt, job)
     if lease is None:
         return  # the message came twice
@@ -72,8 +114,9 @@ async def _attend(runtime: Runtime, lease: Lease, claimed: Claimed) -> None:
     if lease.reason is not None or claimed.cancelled:
         lease.stop("cancelled")
     terminated = False
+    last: Mark | None = None
     try:
-        ending = await lease.work
+        ending, last = await lease.work
     except asyncio.CancelledError:
         terminated = lease.reason is None
         ending = _stopped(lease, claimed)
@@ -82,7 +125,7 @@ async def _attend(runtime: Runtime, lease: Lease, claimed: Claimed) -> None:
     except Exception as error:  # noqa: BLE001 - the outermost place of an attempt: any fault is its ending
         ending = _faulted(runtime, claimed, error)
     if ending is not None:
-        await asyncio.shield(_end(runtime, claimed, ending))
+        await asyncio.shield(_end(runtime, _close(claimed, ending, last)))
     if terminated:
         raise asyncio.CancelledError
 
@@ -127,19 +170,27 @@ def _faulted(runtime: Runtime, claimed: Claimed, error: Exception) -> Ending:
     )
 
 
-async def _end(runtime: Runtime, claimed: Claimed, ending: Ending) -> None:
-    end = End(claimed.job, claimed.attempt, claimed.workflow, claimed.metadata, ending)
+def _close(claimed: Claimed, ending: Ending, last: Mark | None) -> Close:
+    note, checkpoint = (None, None) if last is None else (last.note, last.checkpoint)
+    end = End(
+        claimed.job, claimed.attempt, claimed.workflow, claimed.metadata, ending, last=note
+    )  # fmt: skip
+    return Close(end, checkpoint)
+
+
+async def _end(runtime: Runtime, close: Close) -> None:
     while True:
         try:
-            state = await runtime.ends.submit(end)
+            state = await runtime.ends.submit(close)
         except Unavailable:
             await asyncio.sleep(DATABASE_PAUSE)
         else:
-            log.info("attempt.ended", outcome=ending.outcome, state=state)
+            log.info("attempt.ended", outcome=close.end.ending.outcome, state=state)
             return
 
 
-async def _work(runtime: Runtime, claimed: Claimed) -> Ending:
+async def _work(runtime: Runtime, claimed: Claimed) -> tuple[Ending, Mark | None]:
+    """How the attempt ends, and the last step's mark where it is still to be written, with the end."""
     bench = Bench(runtime, claimed)
     definition = await runtime.definitions.get((claimed.tenant, claimed.version))
     recorded: Recorded = {}
@@ -148,18 +199,40 @@ async def _work(runtime: Runtime, claimed: Claimed) -> Ending:
             recorded = await checkpoints.load(session, claimed.job)
     while True:
         if runtime.holdings.stopping:
-            return endings.interrupted(_interruptions(runtime, claimed))
+            return endings.interrupted(_interruptions(runtime, claimed)), None
         match _plan(definition, claimed, recorded):
             case Done(output):
                 _measure(runtime, "output", output)
-                return endings.succeeded(output)
+                return endings.succeeded(output), None
             case Run(step, arguments):
                 assert isinstance(step, ModelStep | PlainStep | TransformStep)  # noqa: S101 - a map is a Fan
                 done = len({name for name, _ in recorded}) + 1
                 progress = {"done": done, "total": len(definition.steps), "label": step.id}
-                recorded[step.id, 0] = await _record(bench, step, step.id, 0, arguments, progress)
+                result, mark = await _perform(bench, step, step.id, 0, arguments, progress)
+                recorded[step.id, 0] = result
+                end = _last(runtime, definition, claimed, recorded)
+                if end is not None:
+                    return endings.succeeded(end.output), mark
+                await _note(bench, mark)
             case Fan() as fan:
                 await _fan(bench, fan, recorded)
+
+
+def _last(
+    runtime: Runtime, definition: Definition, claimed: Claimed, recorded: Recorded
+) -> Done | None:
+    """The end, where nothing is left to do: one commit then records the last step and ends the job.
+
+    None where a step is left, or the output is at fault, which is told once the step is recorded.
+    """
+    try:
+        following = engine.plan(definition, claimed.input, recorded)
+        if not isinstance(following, Done):
+            return None
+        _measure(runtime, "output", following.output)
+    except TowpathError:
+        return None
+    return following
 
 
 def _interruptions(runtime: Runtime, claimed: Claimed) -> int:
@@ -189,7 +262,10 @@ async def _fan(bench: Bench, fan: Fan, recorded: Recorded) -> None:
                 return
             progress = {"done": done + 1, "total": fan.total, "label": fan.step.id}
             try:
-                result = await _record(bench, fan.inner, fan.step.id, item, arguments, progress)
+                result, mark = await _perform(
+                    bench, fan.inner, fan.step.id, item, arguments, progress
+                )
+                await _note(bench, mark)
             except Exception as fault:  # noqa: BLE001 - whatever it is ends the attempt, once all are back
                 faults.append(fault)
                 return
@@ -207,15 +283,15 @@ async def _fan(bench: Bench, fan: Fan, recorded: Recorded) -> None:
         raise faults[0]
 
 
-async def _record(
+async def _perform(
     bench: Bench,
     step: ModelStep | PlainStep | TransformStep,
     name: str,
     item: int,
     arguments: dict[str, Any],
     progress: dict[str, Any],
-) -> Any:
-    """Run a step and checkpoint how it ended. Gives its result; raises _Failed, AttemptLost."""
+) -> tuple[Any, Mark]:
+    """Run a step. Gives its result and what is to be recorded of it; a fault is recorded here. Raises _Failed, AttemptLost."""
     runtime, started = bench.runtime, time.monotonic()
     try:
         outcome = await _persist(bench, step, name, item, arguments)
@@ -226,16 +302,9 @@ async def _record(
         raise
     except TowpathError as error:
         fault = endings.fault(error.code, error.message, step=name)
-        await _mark(bench, step, name, item, Outcome(None), fault, started, None)
+        await _note(bench, _mark(bench, step, name, item, Outcome(None), fault, started, None))
         raise _Failed(name, error) from error
-    noted = await _mark(bench, step, name, item, outcome, None, started, progress)
-    lease = runtime.holdings.leases.get(bench.claimed.attempt)
-    if lease is not None:
-        lease.recorded = True
-        if noted.cancelled or noted.expired:
-            lease.stop("cancelled" if noted.cancelled else "expired")
-            await asyncio.sleep(0)  # the cancellation arrives here
-    return outcome.result
+    return outcome.result, _mark(bench, step, name, item, outcome, None, started, progress)
 
 
 async def _persist(
@@ -253,7 +322,7 @@ async def _persist(
             await asyncio.sleep(DATABASE_PAUSE)
 
 
-async def _mark(
+def _mark(
     bench: Bench,
     step: ModelStep | PlainStep | TransformStep,
     name: str,
@@ -262,26 +331,37 @@ async def _mark(
     fault: dict[str, Any] | None,
     started: float,
     progress: dict[str, Any] | None,
-) -> Noted:
+) -> Mark:
     claimed = bench.claimed
     checkpoint = Checkpoint(
         StepId(ids.new()), claimed.tenant, claimed.job, claimed.attempt, name, item, step.kind,
         outcome.result, fault, outcome.facts, timedelta(seconds=time.monotonic() - started),
     )  # fmt: skip
-    word = "step.succeeded" if fault is None else "step.failed"
+    word = STEP_SUCCEEDED if fault is None else "step.failed"
     data = {"step": name, "item": item, "kind": step.kind} | (
         {} if fault is None else {"error": fault}
     )
-    mark = Mark(Note(claimed.job, claimed.attempt, word, data, progress), checkpoint)
+    return Mark(Note(claimed.job, claimed.attempt, word, data, progress), checkpoint)
+
+
+async def _note(bench: Bench, mark: Mark) -> None:
+    """Record how a step ended. Raises AttemptLost; a cancel or a deadline that is seen here stops the work."""
+    runtime = bench.runtime
     while True:
         try:
-            noted = await bench.runtime.marks.submit(mark)
+            noted = await runtime.marks.submit(mark)
         except Unavailable:
             await asyncio.sleep(DATABASE_PAUSE)
             continue
-        if noted is None:
-            raise AttemptLost("The attempt is not current any more.")
-        return noted
+        break
+    if noted is None:
+        raise AttemptLost("The attempt is not current any more.")
+    lease = runtime.holdings.leases.get(bench.claimed.attempt)
+    if lease is not None and mark.note.name == STEP_SUCCEEDED:
+        lease.recorded = True
+        if noted.cancelled or noted.expired:
+            lease.stop("cancelled" if noted.cancelled else "expired")
+            await asyncio.sleep(0)  # the cancellation arrives here
 
 
 def _measure(runtime: Runtime, name: str, result: Any) -> None:

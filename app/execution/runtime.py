@@ -1,5 +1,6 @@
 """What a worker process runs jobs with. Opened once, in the worker's event loop."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,14 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """The end of an attempt, with the checkpoint of the step that ended with it, if any."""
+
+    end: End
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """The parts of one worker process, and the leases it holds."""
 
@@ -52,8 +61,9 @@ class Runtime:
     store: Store
     claims: GroupCommit[tuple[JobId, AttemptId], Claimed | None]
     marks: GroupCommit[Mark, Noted | None]
-    ends: GroupCommit[End, str | None]
+    ends: GroupCommit[Close, str | None]
     definitions: Recent[tuple[TenantId, VersionId], Definition]
+    seats: asyncio.Semaphore  # one a slot
     rng: random.Random = field(default_factory=random.SystemRandom)
 
     async def close(self) -> None:
@@ -90,32 +100,50 @@ def open_runtime(
     async def mark(
         connection: psycopg.AsyncConnection[Any], items: Sequence[Mark]
     ) -> list[Noted | None]:
-        # Locks in the order of the house: job (note), attempt and step (record), then the effects.
-        async with connection.transaction():
+        async with connection.pipeline(), connection.transaction():
             noted = await transitions.note(connection, [item.note for item in items])
-            kept = [item for item, it in zip(items, noted, strict=True) if it is not None]
-            steps = [item.checkpoint for item in kept if item.checkpoint is not None]
-            if steps:
-                await checkpoints.record(connection, steps, lease=leases.running)
-            bought = [(step.job, step.name, step.item) for step in steps if step.kind == "model"]
-            if bought:
-                await ledger.prune(connection, bought)  # what is recorded is never asked for again
+            steps = [
+                item.checkpoint
+                for item, it in zip(items, noted, strict=True)
+                if it is not None and item.checkpoint is not None
+            ]
+            await record(connection, steps)
         return noted
+
+    async def end(
+        connection: psycopg.AsyncConnection[Any], items: Sequence[Close]
+    ) -> list[str | None]:
+        ends = [item.end for item in items]
+        if all(item.checkpoint is None for item in items):
+            return await transitions.end(connection, ends)
+        async with connection.pipeline(), connection.transaction():
+            states = await transitions.end(connection, ends)
+            steps = [
+                item.checkpoint
+                for item, state in zip(items, states, strict=True)
+                if state is not None and item.checkpoint is not None
+            ]
+            await record(connection, steps)
+        return states
+
+    async def record(connection: psycopg.AsyncConnection[Any], steps: Sequence[Checkpoint]) -> None:
+        # Locks in the order of the house: the jobs' are held, then attempt and step, then the effects.
+        if steps:
+            await checkpoints.record(connection, steps, lease=leases.running)
+        bought = [(step.job, step.name, step.item) for step in steps if step.kind == "model"]
+        if bought:
+            await ledger.prune(connection, bought)  # what is recorded is never asked for again
 
     return Runtime(
         db, config, leases, holdings, ledger_, gateway, embedder, store,
-        GroupCommit(claim, db), GroupCommit(mark, db, weigh=_weight), GroupCommit(_end, db, weigh=_end_weight),
-        Recent(definition, IMMUTABLE),
+        GroupCommit(claim, db), GroupCommit(mark, db, weigh=_weight), GroupCommit(end, db, weigh=_end_weight),
+        Recent(definition, IMMUTABLE), asyncio.Semaphore(config.slots),
     )  # fmt: skip
-
-
-async def _end(connection: psycopg.AsyncConnection[Any], items: Sequence[End]) -> list[str | None]:
-    return await transitions.end(connection, items)
 
 
 def _weight(mark: Mark) -> int:
     return len(str(mark.checkpoint.result)) if mark.checkpoint is not None else 200
 
 
-def _end_weight(end: End) -> int:
-    return len(str(end.ending.output))
+def _end_weight(close: Close) -> int:
+    return len(str(close.end.ending.output))

@@ -117,3 +117,9 @@ def unpublished() -> Ending:
     """The broker refused the message: back to the queue at once."""
     error = fault("not_published", "The broker did not take the message.", retryable=True)
     return Ending("undelivered", "queued", attempt_error=error)
+
+
+def unseated() -> Ending:
+    """The worker that took the message had no slot: back to the queue, another one may have."""
+    error = fault("no_slot", "The worker that took the message had no free slot.", retryable=True)
+    return Ending("undelivered", "queued", attempt_error=error)

@@ -74,19 +74,6 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """One attempt to end. `lease_over`: only if its lease has run out, which the statement checks."""
-
-    job: JobId
-    attempt: AttemptId
-    workflow: str
-    metadata: dict[str, Any]
-    ending: Ending
-    from_state: str = "running"
-    lease_over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Note:
     """An event of a running job. `progress` replaces the job's, where given."""
 
@@ -95,6 +82,23 @@ class Note:
     name: str
     data: dict[str, Any]
     progress: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One attempt to end. `lease_over`: only if its lease has run out, which the statement checks.
+
+    `last`: the event of the step that ended with it, told before the job's own.
+    """
+
+    job: JobId
+    attempt: AttemptId
+    workflow: str
+    metadata: dict[str, Any]
+    ending: Ending
+    from_state: str = "running"
+    lease_over: bool = False
+    last: Note | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,9 @@ def _end_row(item: End) -> dict[str, Any]:
             name: ending.counters.get(name, 0)
             for name in ("failures", "losses", "interruptions", "undelivered")
         },
+        "step": None if item.last is None else item.last.name,
+        "step_data": None if item.last is None else item.last.data,
+        "progress": None if item.last is None else item.last.progress,
         "event": str(ids.new()),
         "facts": {"workflow": item.workflow, "metadata": item.metadata},
     }

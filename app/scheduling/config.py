@@ -18,5 +18,7 @@ class SchedulingConfig(BaseModel, frozen=True, extra="forbid"):
         "standard": 3,
         "batch": 2,
     }  # shares where all are busy
+    # Attempts a message carries at most, where a lane trades a little of its latency for throughput.
+    grouped: dict[str, PositiveInt] = {"batch": 64}
     # Of the slots that lanes share, never lent beyond a lane's own: who comes back finds them free at once.
     reserve: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -1,8 +1,9 @@
 """One pass of the dispatcher: free slots, fair shares, jobs released. What to publish is the answer."""
 
 import json
+import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -47,9 +48,9 @@ LOOKS: Final = 3  # at lines that prove too short in one pass; then the next pas
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass released, by lane, and whether another one may find more at once."""
+    """What one pass released, by lane and in the groups that go as one message; whether more may be found."""
 
-    released: dict[str, list[Released]]
+    released: dict[str, list[list[Released]]]
     more: bool
 
 
@@ -73,7 +74,8 @@ async def release(
         led = await leading.fetchone()
         if led is None:
             raise NotLeading("Another dispatcher leads.")
-        pools, free = _pools(await slots.fetchall())
+        workers = await slots.fetchall()
+        pools, free = _pools(workers)
         if free <= 0:
             return Pass({}, more=False)
         batch = min(free, config.batch)
@@ -104,11 +106,24 @@ async def release(
             return Pass({}, more=False)
         released = await transitions.dispatch(connection, [job.job for _, job in made.picks], lease)
         await _remember(connection, made, released)
+    complete = len(released) == len(made.picks) < config.batch and not made.short
+    groups = grouped(released, config.grouped, [worker.lanes for worker in workers])
+    return Pass(groups, more=bool(released) and not complete)
+
+
+def grouped(
+    released: Sequence[Released], most: Mapping[str, int], workers: Sequence[Collection[str]]
+) -> dict[str, list[list[Released]]]:
+    """Each lane's attempts in groups: no larger than its `most` (else one), and no fewer than its workers."""
     by_lane: dict[str, list[Released]] = defaultdict(list)
     for item in released:
         by_lane[item.lane].append(item)
-    complete = len(released) == len(made.picks) < config.batch and not made.short
-    return Pass(dict(by_lane), more=bool(released) and not complete)
+    groups = {}
+    for lane, items in by_lane.items():
+        serving = max(1, sum(lane in lanes for lanes in workers))
+        size = min(most.get(lane, 1), math.ceil(len(items) / serving))
+        groups[lane] = [items[first : first + size] for first in range(0, len(items), size)]
+    return groups
 
 
 def _pools(workers: Sequence[Any]) -> tuple[list[Pool], int]:

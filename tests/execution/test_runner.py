@@ -337,3 +337,97 @@ async def claimed(shop: Shop) -> transitions.Claimed:
     found = await shop.runtime.claims.submit((item.job, item.attempt))
     assert found is not None
     return found
+
+
+async def test_the_last_step_and_the_end_are_one_commit(shop: Shop, fake: Provider) -> None:
+    """Nothing can see the last step recorded and the job still running, or be killed between the two."""
+    job = shop.job(asking("first", "second"))
+    await shop.run()
+    ends = shop.admin.execute(
+        "SELECT step.name, step.xmin = job.xmin FROM step JOIN job ON job.id = step.job ORDER BY step.id"
+    ).fetchall()
+    assert ends == [("first", False), ("second", True)]
+    told = shop.admin.execute(
+        "SELECT seq, name FROM job_event WHERE job = %s ORDER BY seq DESC LIMIT 2", (job,)
+    ).fetchall()
+    assert [name for _, name in told] == ["job.succeeded", "step.succeeded"]
+    assert shop.state(job, "event_seq", "progress") == (
+        "succeeded",
+        told[0][0],
+        {"done": 2, "total": 2, "label": "second"},
+    )
+
+
+async def test_a_cancel_that_meets_the_last_step_keeps_its_record(
+    shop: Shop, fake: Provider
+) -> None:
+    """The call was paid for: it is recorded, though the job ends as cancelled."""
+    job = shop.job(asking("only"))
+    fake.script = [Answer(held=True)]
+    running = asyncio.create_task(shop.run())
+
+    async def in_flight() -> bool:
+        return fake.open_calls == 1
+
+    await until(in_flight, what="the call is in flight")
+    async with shop.runtime.db.transaction() as session:
+        actor = Actor("operator", "test")
+        await transitions.cancel(session, shop.tenant, job, actor=actor, request_id=None)
+    fake.released.set()  # before any heartbeat brings the word
+    await running
+    assert shop.state(job, "output") == ("cancelled", None)
+    assert shop.admin.execute("SELECT name, state FROM step").fetchall() == [("only", "succeeded")]
+    assert shop.admin.execute("SELECT unconfirmed FROM usage_line").fetchall() == [(False,)]
+
+
+async def test_an_output_at_fault_fails_the_job_after_its_steps_are_recorded(shop: Shop) -> None:
+    definition = transforming({"n": 1}) | {"output": "=length(steps.made.n)"}
+    job = shop.job(definition)
+    await shop.run()
+    assert shop.state(job)[0] == "failed"
+    assert shop.admin.execute("SELECT name, state FROM step").fetchall() == [("made", "succeeded")]
+
+
+async def test_the_attempts_of_one_message_run_beside_each_other(
+    shop: Shop, fake: Provider
+) -> None:
+    jobs = [shop.job(asking("only") | {"name": f"asking{n}"}) for n in range(3)]
+    fake.otherwise = Answer(held=True)
+    items = [await shop.dispatch() for _ in jobs]
+    running = asyncio.create_task(
+        runner.run_all(shop.runtime, [(item.job, item.attempt) for item in items])
+    )
+
+    async def in_flight() -> bool:
+        return fake.open_calls == 3
+
+    await until(in_flight, what="three calls are in flight")
+    fake.released.set()
+    await running
+    assert [shop.state(job)[0] for job in jobs] == ["succeeded"] * 3
+
+
+async def test_attempts_without_a_slot_go_back_to_the_queue_at_no_cost(
+    shop: Shop, fake: Provider
+) -> None:
+    shop.runtime = replace(shop.runtime, seats=asyncio.Semaphore(1))
+    jobs = [shop.job(asking("only") | {"name": f"asking{n}"}) for n in range(2)]
+    fake.otherwise = Answer(held=True)
+    items = [await shop.dispatch() for _ in jobs]
+    running = asyncio.create_task(
+        runner.run_all(shop.runtime, [(item.job, item.attempt) for item in items])
+    )
+
+    async def one_is_back() -> bool:
+        return sorted(shop.state(job)[0] for job in jobs) == ["queued", "running"]
+
+    await until(one_is_back, what="the one without a slot is queued again")
+    fake.released.set()
+    await running
+    assert sorted(shop.state(job)[0] for job in jobs) == ["queued", "succeeded"]
+    counters = shop.admin.execute(
+        "SELECT failures, losses, interruptions, undelivered FROM job WHERE state = 'queued'"
+    ).fetchone()
+    assert counters == (0, 0, 0, 0)
+    outcome = shop.admin.execute("SELECT error->>'code' FROM attempt WHERE outcome = 'undelivered'")
+    assert outcome.fetchone() == ("no_slot",)

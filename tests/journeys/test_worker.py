@@ -59,13 +59,12 @@ async def test_messages_that_are_wrong_or_come_twice_harm_nothing(
     await until(in_flight, what="the first call is in flight")
     attempt = await stack.value("SELECT current_attempt FROM job")
     raw = ids.parse("job", job)
+    known = [[str(raw), str(attempt)]]
     for _ in range(3):
-        await asyncio.to_thread(
-            send, servers, "towpath.jobs.run", job=str(raw), attempt=str(attempt)
-        )
-    stranger = {"job": str(ids.new()), "attempt": str(ids.new())}
-    await asyncio.to_thread(send, servers, "towpath.jobs.run", **stranger)
-    await asyncio.to_thread(send, servers, "towpath.jobs.run", **stranger, more="field")
+        await asyncio.to_thread(send, servers, "towpath.jobs.run", attempts=known)
+    stranger = [[str(ids.new()), str(ids.new())]]
+    await asyncio.to_thread(send, servers, "towpath.jobs.run", attempts=stranger + known)
+    await asyncio.to_thread(send, servers, "towpath.jobs.run", attempts=stranger, more="field")
     await asyncio.to_thread(send, servers, "towpath.jobs.unheard_of", a=1)
     fake.released.set()
     fake.released = asyncio.Event()
@@ -97,3 +96,16 @@ async def test_a_broker_that_takes_no_writes_holds_jobs_up_and_fails_none(
         assert (await stack.ended(job)).state == "succeeded"
     assert await stack.value("SELECT sum(failures + losses + interruptions) FROM job") == 0
     assert set(fake.calls.values()) == {1}
+
+
+async def test_jobs_of_the_batch_lane_go_in_groups_and_each_ends_by_itself(
+    stack: Stack, fake: Provider
+) -> None:
+    fake.script = [Answer(status=400)]
+    items = [{"workflow": "three_steps", "input": {}, "lane": "batch"} for _ in range(12)]
+    status, answer = await stack.call("POST", "/v1/jobs/bulk", json={"jobs": items})
+    assert status == 207, answer
+    jobs = [item["job"]["id"] for item in answer["data"]]
+    ends = [await stack.ended(job) for job in jobs]
+    assert sorted(end.state for end in ends) == ["failed", *["succeeded"] * 11]
+    assert all(len(end.attempts) == 1 for end in ends)

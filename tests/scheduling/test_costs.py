@@ -112,5 +112,5 @@ async def test_who_predicts_far_too_much_is_served_by_what_it_really_uses(
     admin.execute("INSERT INTO workflow_cost VALUES (%s, 'noop', 0.25, now())", (tenant,))
     worker(admin, 20, ("standard",))
     done = await dispatch.release(hot, await dispatch.lead(hot), SchedulingConfig(), LEASE)
-    mine = [item for item in done.released["standard"] if item.tenant == tenant]
+    mine = [item for [item] in done.released["standard"] if item.tenant == tenant]
     assert len(mine) == 16  # four for each of the other's

@@ -13,7 +13,7 @@ from app.budgets import ledger
 from app.budgets.ledger import Labels, Place
 from app.core import ids
 from app.core.db import Database
-from app.core.ids import HoldId, JobId, TenantId, WorkerId
+from app.core.ids import AttemptId, HoldId, JobId, TenantId, WorkerId
 from app.jobs import endings, transitions
 from app.jobs.transitions import Released
 from app.scheduling import dispatch, reaper, waker
@@ -56,7 +56,7 @@ def count(admin: psycopg.Connection, where: str) -> int:
 
 async def release(hot: psycopg.AsyncConnection[Any], epoch: int) -> list[Released]:
     done = await dispatch.release(hot, epoch, CONFIG, LEASE)
-    return [item for items in done.released.values() for item in items]
+    return [item for groups in done.released.values() for group in groups for item in group]
 
 
 async def test_only_as_many_leave_as_there_are_free_slots(
@@ -352,3 +352,21 @@ async def test_a_dispatch_that_no_one_claimed_goes_back_and_waits_longer_each_ti
         admin.execute("UPDATE job SET wake_at = app_now()")
         await waker.wake(hot)
     assert seen == [("queued", 0, 1), ("waiting", 0, 2), ("waiting", 0, 3)]
+
+
+def test_groups_are_no_larger_than_their_lane_allows_and_reach_every_worker() -> None:
+    def items(lane: str, count: int) -> list[Released]:
+        return [
+            Released(AttemptId(ids.new()), JobId(ids.new()), TenantId(ids.new()), lane, 1)
+            for _ in range(count)
+        ]
+
+    both = {"standard", "batch"}
+    made = dispatch.grouped([*items("standard", 3), *items("batch", 10)], {"batch": 4}, [both])
+    assert [len(group) for group in made["standard"]] == [1, 1, 1]
+    assert [len(group) for group in made["batch"]] == [4, 4, 2]
+    three = [both, {"batch"}, {"standard"}, {"batch"}]
+    made = dispatch.grouped(items("batch", 10), {"batch": 64}, three)
+    assert [len(group) for group in made["batch"]] == [4, 4, 2]
+    made = dispatch.grouped(items("batch", 1), {"batch": 64}, [])
+    assert [len(group) for group in made["batch"]] == [1]

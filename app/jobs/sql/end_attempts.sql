@@ -1,6 +1,7 @@
 -- End attempts: a batch of attempts ends, and each job goes where its ending says.
 -- Takes   items jsonb: [{job, attempt, from_state, lease_over, outcome, state, state_if_cancelled, …}];
---         the states come from states.py and the caller's rule, none is decided here
+--         the states come from states.py and the caller's rule, none is decided here. `step`: the last step's
+--         event, told before the job's
 -- Gives   (job, attempt, state) of each attempt that was ended; no row: it isn't current, or has ended,
 --         or (lease_over) its lease is alive after all
 -- Locks   job in id order, then attempt in id order
@@ -13,7 +14,7 @@ WITH item AS MATERIALIZED (
         state text, state_if_cancelled text, ends boolean, output jsonb, error jsonb,
         attempt_error jsonb, waiting_for text, wake_in interval, need_nanousd bigint,
         failures bigint, losses bigint, interruptions bigint, undelivered bigint,
-        event uuid, facts jsonb)
+        step text, step_data jsonb, progress jsonb, event uuid, facts jsonb)
 ),
 held AS MATERIALIZED (
     SELECT item.*, j.cancel_requested_at IS NOT NULL AS cancelled
@@ -37,12 +38,15 @@ closed AS (
 ),
 moved AS (
     UPDATE job j
-       SET state = fenced.new_state, current_attempt = NULL, event_seq = j.event_seq + 1,
+       SET state = fenced.new_state, current_attempt = NULL,
+           event_seq = j.event_seq + CASE WHEN fenced.step IS NULL THEN 1 ELSE 2 END,
            output = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.output END,
            error = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.error END,
            -- steps that were not wanted count as done: nothing is left
            progress = CASE WHEN fenced.new_state = 'succeeded'
-                           THEN jsonb_set(j.progress, '{done}', j.progress->'total') ELSE j.progress END,
+                           THEN jsonb_set(coalesce(fenced.progress, j.progress), '{done}',
+                                          coalesce(fenced.progress, j.progress)->'total')
+                           ELSE coalesce(fenced.progress, j.progress) END,
            waiting_for = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.waiting_for END,
            wake_at = CASE WHEN fenced.cancelled THEN NULL ELSE app_now() + fenced.wake_in END,
            need_nanousd = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.need_nanousd END,
@@ -53,7 +57,8 @@ moved AS (
            undelivered = j.undelivered + fenced.undelivered
       FROM fenced WHERE j.id = fenced.job
     RETURNING j.id, j.tenant, j.state, j.event_seq, j.workflow, j.metadata, j.error,
-              j.waiting_for, fenced.attempt, fenced.outcome, fenced.event, fenced.ended, fenced.facts
+              j.waiting_for, fenced.attempt, fenced.outcome, fenced.event, fenced.ended, fenced.facts,
+              fenced.step, fenced.step_data
 ),
 told AS (
     INSERT INTO job_event (job, seq, tenant, at, name, attempt, data)
@@ -61,6 +66,9 @@ told AS (
            jsonb_strip_nulls(jsonb_build_object(
                'outcome', outcome, 'waiting_for', waiting_for, 'error', error))
       FROM moved
+    UNION ALL
+    SELECT id, event_seq - 1, tenant, app_now(), step, attempt, step_data
+      FROM moved WHERE step IS NOT NULL
 ),
 posted AS (
     INSERT INTO outbox_event (id, tenant, name, subject, payload, at)

@@ -1,7 +1,7 @@
--- Record: checkpoints of steps, each under its attempt's fence, whose lease it renews.
+-- Record: checkpoints of steps. The caller has fenced them; the lease of an attempt that goes on is renewed.
 -- Takes   items jsonb: [{step, tenant, job, attempt, name, item, kind, state, result, error, facts, took}] · lease interval
--- Gives   (step) of each that was stored; none where the step was recorded before, or its attempt has ended
--- Locks   attempt in id order (the jobs' locks are held by the caller)
+-- Gives   (step) of each that was stored; none where the step was recorded before
+-- Locks   attempt in id order, those that go on (the jobs' locks are held by the caller)
 -- Races   reaper: it needs the job's lock first. The same batch sent again: step_recorded refuses the second
 -- Index   attempt_pkey, step_recorded
 WITH item AS MATERIALIZED (
@@ -22,7 +22,7 @@ INSERT INTO step (id, tenant, job, attempt, name, item, kind, state, result, err
                   started_at, finished_at)
 SELECT item.step, item.tenant, item.job, item.attempt, item.name, item.item, item.kind, item.state,
        item.result, item.error, item.facts, app_now() - item.took, app_now()
-  FROM item JOIN held ON held.id = item.attempt
+  FROM item
  ORDER BY item.job, item.name, item.item
 ON CONFLICT DO NOTHING
 RETURNING id AS step

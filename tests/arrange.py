@@ -36,6 +36,21 @@ def make_tenant(
     return tenant
 
 
+def make_listener(admin: psycopg.Connection, tenant: TenantId, state: str = "enabled") -> None:
+    """An endpoint that wants the tenant's events."""
+    secret = ids.new()
+    admin.execute(
+        "INSERT INTO secret (id, tenant, purpose, nonce, ciphertext, key_id, created_at)"
+        " VALUES (%s, %s, 'webhook', ''::bytea, ''::bytea, '00000000', app_now())",
+        (secret, tenant),
+    )
+    admin.execute(
+        "INSERT INTO webhook_endpoint (id, tenant, url, description, events, secret, state, created_at)"
+        " VALUES (%s, %s, 'https://example.com/hook', '', '{*}', %s, %s, app_now())",
+        (ids.new(), tenant, secret, state),
+    )
+
+
 async def heads(
     connection: psycopg.AsyncConnection[Any], tenant: TenantId, count: int = 1
 ) -> list[JobId]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import psycopg
 import structlog
+import uvloop
 
 from app.attempts.config import LeaseConfig
 from app.audit import sealer
@@ -226,7 +227,7 @@ def main() -> None:
     """`python -m workers.control`."""
     chosen = settings.load()
     reporting.begin("control", chosen)
-    asyncio.run(run(chosen))
+    uvloop.run(run(chosen))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 that knows them passes them in, and they are masked wherever they stand, also percent-encoded.
 """
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -14,7 +15,7 @@ DEPTH: Final = 16  # what lies deeper is masked whole: nothing we log is that de
 _SHORTEST: Final = 6  # a known value shorter than this would mask ordinary words
 
 # Every pattern is linear: no nested repeat, and a fixed text to begin with.
-_SHAPES: Final = (
+SHAPES: Final = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"),
     re.compile(r"\btp_[A-Za-z0-9_-]{16,}"),
     re.compile(r"\bwh(?:sec|sk|pk)_[A-Za-z0-9+/=_-]{12,}"),
@@ -26,7 +27,7 @@ _SHAPES: Final = (
     re.compile(r"(?<=\bbearer )[A-Za-z0-9._~+/=-]{12,}", re.IGNORECASE),
 )
 # The group that comes first stays: it says what was masked.
-_NAMED: Final = (
+NAMED: Final = (
     re.compile(
         r"(authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:[a-z]{1,10} )?)[^\s\"',;}]+", re.IGNORECASE
     ),
@@ -37,17 +38,37 @@ _NAMED: Final = (
     ),
     re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,200}:)[^\s/@]{1,200}(?=@)", re.IGNORECASE),
 )
-_NAMES: Final = re.compile(
+NAMES: Final = re.compile(
     r"authorization|cookie|password|passwd|secret$|api[_-]?key$|private[_-]?key|credential|token$|signature$",
     re.IGNORECASE,
 )
-# Each shape and name above begins with one of these. Most texts hold none, and are done in a
-# microsecond instead of twenty: every admission writes an audit entry.
-_SUSPECT: Final = re.compile(
-    r"-----BEGIN|tp_|whsec_|whsk_|whpk_|sk-|gh[opsu][_-]|hf[_-]|xox|AKIA|AIza|eyJ|bearer"
-    r"|authorization|api[_-]?key|token|secret|passw|signature|[?&]key|://",
-    re.IGNORECASE,
-)
+# Each shape and name above holds one of these, in any case. Most texts hold none, and are done in a
+# microsecond instead of a hundred: every admission writes an audit entry, every attempt a line of the log.
+_SUSPECTS: Final = (
+    "-----begin", "tp_", "whsec_", "whsk_", "whpk_", "sk-", "xox", "akia", "aiza", "eyj", "hf_", "hf-",
+    *(f"gh{kind}{mark}" for kind in "opsu" for mark in "_-"),
+    "bearer", "authorization", "cookie", "credential", "passw", "secret", "token", "signature",
+    *(f"{name}{mark}key" for name in ("api", "private") for mark in ("", "_", "-")), "?key", "&key", "://",
+)  # fmt: skip
+
+
+def suspect(text: str, spellings: Collection[str] = ()) -> bool:
+    """Whether anything in this text might be a secret: then it is to be scrubbed."""
+    low = text.casefold()  # as a pattern that ignores case: it knows more letters than lower() does
+    return any(word in low for word in _SUSPECTS) or any(known in text for known in spellings)
+
+
+def spellings(known: Collection[str]) -> frozenset[str]:
+    """Known secrets in each way in which they may stand in a line of JSON."""
+    return frozenset(
+        spelling
+        for value in known
+        if len(value) >= _SHORTEST
+        for spelling in (
+            value, quote(value, safe=""), json.dumps(value)[1:-1],
+            json.dumps(value, ensure_ascii=False)[1:-1],
+        )
+    )  # fmt: skip
 
 
 def scrub(text: str, known: Collection[str] = ()) -> str:
@@ -55,11 +76,11 @@ def scrub(text: str, known: Collection[str] = ()) -> str:
     for value in known:
         if len(value) >= _SHORTEST:
             text = text.replace(value, MASK).replace(quote(value, safe=""), MASK)
-    if _SUSPECT.search(text) is None:
+    if not suspect(text):
         return text
-    for shape in _SHAPES:
+    for shape in SHAPES:
         text = shape.sub(MASK, text)
-    for named in _NAMED:
+    for named in NAMED:
         text = named.sub(rf"\1{MASK}", text)
     return text
 
@@ -81,7 +102,7 @@ def _redact(value: Any, known: Collection[str], depth: int) -> Any:
             return {
                 scrub(name, known) if isinstance(name, str) else name: (
                     MASK
-                    if isinstance(name, str) and held is not None and _NAMES.search(name)
+                    if isinstance(name, str) and held is not None and NAMES.search(name)
                     else _redact(held, known, depth - 1)
                 )
                 for name, held in value.items()

@@ -1,9 +1,13 @@
 """What must never be read in a log, an error or a report is masked; what must be read stays."""
 
 import json
+import re
 import time
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.core import redaction
 
@@ -93,3 +97,28 @@ def _timed(text: str) -> float:
     start = time.perf_counter()
     redaction.scrub(text)
     return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("pattern", [*redaction.SHAPES, *redaction.NAMED, redaction.NAMES])
+def test_nothing_that_would_be_masked_is_passed_over(pattern: re.Pattern[str]) -> None:
+    """Whatever a pattern finds is suspect: else the quick look would let it through."""
+
+    @given(st.from_regex(pattern))
+    def holds(text: str) -> None:
+        assert redaction.suspect(text)
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    "value", ["p@ss/word plain", 'with "quotes"', "back\\slash1", "zwölfhundert"]
+)
+def test_a_known_secret_is_suspect_however_a_line_spells_it(value: str) -> None:
+    spellings = redaction.spellings([value, "short"])
+    for line in (
+        json.dumps({"said": value}),
+        json.dumps({"said": value}, ensure_ascii=False),
+        quote(value, safe=""),
+    ):
+        assert redaction.suspect(line, spellings)
+    assert not redaction.suspect(json.dumps({"said": "a short word"}), spellings)

@@ -17,7 +17,7 @@ from app.intake.admission import Asker, Desk, JobSpec
 from app.intake.errors import DuplicateJob
 from app.intake.uniqueness import Held, Policy, Unique
 from app.jobs import states
-from tests.arrange import make_tenant, make_workflow
+from tests.arrange import make_listener, make_tenant, make_workflow
 
 
 def named(policy: Policy = "return", window: int | None = None, n: int = 0) -> JobSpec:
@@ -107,6 +107,7 @@ async def test_a_refused_second_names_the_first_and_leaves_nothing(
 async def test_a_job_that_nobody_has_begun_is_replaced_in_one_commit(
     desk: Desk, asker: Asker, admin: psycopg.Connection, state: str
 ) -> None:
+    make_listener(admin, asker.tenant)
     first = await post(desk, asker, named("replace"))
     admin.execute("UPDATE job SET state = %s, wake_at = app_now()", (state,))
     second = await post(desk, asker, named("replace", n=2))

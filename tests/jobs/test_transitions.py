@@ -18,7 +18,7 @@ from app.jobs import endings, transitions
 from app.jobs.endings import Ending
 from app.jobs.errors import JobFinished, JobNotRetryable
 from app.jobs.transitions import Claimed, End, Note, Released
-from tests.arrange import heads, make_jobs, make_tenant, make_workflow
+from tests.arrange import heads, make_jobs, make_listener, make_tenant, make_workflow
 
 LEASE = timedelta(seconds=6)
 WORKER = WorkerId(ids.new())
@@ -74,6 +74,7 @@ async def test_the_lowest_rank_is_released_first(
 async def test_a_job_runs_from_queue_to_success_with_one_event_a_move(
     hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
 ) -> None:
+    make_listener(admin, tenant)
     [job] = make_jobs(admin, tenant, make_workflow(admin, tenant))
     item = await claimed(hot, tenant)
     note = Note(job, item.attempt, "step.succeeded", {"step": "echo"}, {"done": 1, "total": 1})
@@ -91,6 +92,22 @@ async def test_a_job_runs_from_queue_to_success_with_one_event_a_move(
     assert posted.fetchall() == [
         ("job.succeeded", {"workflow": "noop", "metadata": {}, "status": "succeeded"})
     ]
+
+
+@pytest.mark.parametrize("other", [None, "disabled"])
+async def test_what_nobody_listens_for_is_not_posted(
+    hot: psycopg.AsyncConnection[Any],
+    admin: psycopg.Connection,
+    tenant: TenantId,
+    other: str | None,
+) -> None:
+    make_listener(admin, make_tenant(admin, "other"))
+    if other is not None:
+        make_listener(admin, tenant, other)
+    make_jobs(admin, tenant, make_workflow(admin, tenant))
+    item = await claimed(hot, tenant)
+    assert await transitions.end(hot, [end(item, endings.succeeded({}))]) == ["succeeded"]
+    assert admin.execute("SELECT count(*) FROM outbox_event").fetchone() == (0,)
 
 
 async def test_several_events_of_one_job_in_one_group_are_numbered_in_order(

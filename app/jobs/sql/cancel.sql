@@ -32,7 +32,9 @@ posted AS (
     INSERT INTO outbox_event (id, tenant, name, subject, payload, at)
     SELECT :event, tenant, 'job.cancelled', id,
            jsonb_build_object('workflow', workflow, 'metadata', metadata, 'status', state), app_now()
-      FROM moved WHERE NOT :running
+      FROM moved
+     WHERE NOT :running
+       AND EXISTS (SELECT FROM webhook_endpoint e WHERE e.tenant = moved.tenant AND e.state = 'enabled')
 )
 SELECT state, pg_notify('job_events', CAST(id AS text)) AS woken,
        (SELECT pg_notify('jobs_ended', CAST(id AS text)) FROM moved WHERE NOT :running) AS ended

@@ -7,7 +7,7 @@
 -- Locks   job in id order, then attempt in id order
 -- Races   reaper against finish, cancel against finish: whoever has the job's lock first; the other
 --         finds another current_attempt. A finish under a cancel flag ends as state_if_cancelled.
--- Index   job_pkey, attempt_pkey
+-- Index   job_pkey, attempt_pkey, webhook_endpoint_tenant_id_key (an event that nobody listens for isn't posted)
 WITH item AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(:items AS jsonb)) AS t (
         job uuid, attempt uuid, from_state text, lease_over boolean, outcome text,
@@ -73,7 +73,9 @@ told AS (
 posted AS (
     INSERT INTO outbox_event (id, tenant, name, subject, payload, at)
     SELECT event, tenant, 'job.' || state, id, facts || jsonb_build_object('status', state), app_now()
-      FROM moved WHERE ended OR state = 'waiting'
+      FROM moved
+     WHERE (ended OR state = 'waiting')
+       AND EXISTS (SELECT FROM webhook_endpoint e WHERE e.tenant = moved.tenant AND e.state = 'enabled')
 )
 SELECT moved.id AS job, moved.attempt, moved.state,
        (SELECT pg_notify('dispatch', '') FROM (SELECT FROM moved LIMIT 1) AS any_moved) AS slots,

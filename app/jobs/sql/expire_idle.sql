@@ -33,6 +33,7 @@ posted AS (
            jsonb_build_object('workflow', workflow, 'metadata', metadata, 'status', 'expired'),
            app_now()
       FROM moved
+     WHERE EXISTS (SELECT FROM webhook_endpoint e WHERE e.tenant = moved.tenant AND e.state = 'enabled')
 )
 SELECT id AS job,
        (SELECT pg_notify('jobs_ended', left(string_agg(CAST(id AS text), ','), 7900)) FROM moved) AS ended,

@@ -11,6 +11,7 @@ from app.jobs import models as jobs
 from app.outbox import models as outbox
 from app.ratelimit import models as ratelimit
 from app.retrieval import models as retrieval
+from app.schedules import models as schedules
 from app.scheduling import models as scheduling
 from app.secrets import models as secrets
 from app.switches import models as switches
@@ -20,7 +21,7 @@ from app.webhooks import models as webhooks
 from app.workflows import models as workflows
 
 ROOMS = (
-    attempts, audit, budgets, files, idempotency, intake, jobs, outbox, ratelimit, retrieval, scheduling,
-    secrets, switches, tenants, usage, webhooks, workflows,
+    attempts, audit, budgets, files, idempotency, intake, jobs, outbox, ratelimit, retrieval, schedules,
+    scheduling, secrets, switches, tenants, usage, webhooks, workflows,
 )  # fmt: skip
 METADATA = Base.metadata

@@ -20,8 +20,10 @@ from app.core.db import Database
 from app.files import store as storing
 from app.idempotency import records
 from app.intake import charges, levels, uniqueness
+from app.intake.admission import Desk
 from app.jobs.transitions import Released
 from app.ratelimit.limiter import Limiter
+from app.schedules import firing
 from app.scheduling import costs, dispatch, reaper, waker
 from app.usage import rollups
 from app.webhooks import deliveries, endpoints, relay
@@ -38,6 +40,7 @@ SEAL_SECONDS: Final = 0.25
 ROLL_SECONDS: Final = 2.0
 TIDY_SECONDS: Final = 30.0
 COSTS_SECONDS: Final = 5.0
+SCHEDULE_SECONDS: Final = 1.0
 DELIVERY_BATCH: Final = 100
 
 Connection = psycopg.AsyncConnection[Any]
@@ -178,9 +181,10 @@ def _drained(seconds: float, work: Callable[[], Awaitable[int]]) -> Callable[[],
 
 
 def loops(
-    db: Database, chosen: Settings, publisher: publishing.Publisher, limiter: Limiter
+    desk: Desk, chosen: Settings, publisher: publishing.Publisher
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """Every loop by its name, which is its lock's."""
+    db, limiter = desk.db, desk.limiter
     shelf = storing.open_store(chosen.files_folder)
     return {
         "dispatcher": lambda: dispatcher(db, chosen, publisher),
@@ -188,6 +192,7 @@ def loops(
         "reaper": lambda: reaping(db, chosen.leases),
         "relay": lambda: relaying(db, publisher, chosen),
         "sealer": _drained(SEAL_SECONDS, lambda: sealer.seal(db)),
+        "schedules": _drained(SCHEDULE_SECONDS, lambda: firing.step(desk, chosen.schedules)),
         "rollups": _drained(ROLL_SECONDS, lambda: rollups.roll(db)),
         "refunds": lambda: charges.follow(db, limiter),
         "levels": _following(db, levels.follow),
@@ -206,9 +211,10 @@ async def run(chosen: Settings) -> None:
     db = platform.database(chosen, pool_size=8)
     publisher = publishing.open_publisher(chosen)
     limiter = Limiter(chosen.cache_url, chosen.ratelimit)
+    desk = platform.desk(chosen, db, limiter)
     tasks = [
         asyncio.create_task(leadership.lead(name, db, work), name=name)
-        for name, work in loops(db, chosen, publisher, limiter).items()
+        for name, work in loops(desk, chosen, publisher).items()
     ]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -219,6 +225,7 @@ async def run(chosen: Settings) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     publisher.close()
+    await desk.close()
     await limiter.close()
     await db.close()
 

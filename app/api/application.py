@@ -18,6 +18,7 @@ from app.api import (
     keys,
     limits_page,
     problems,
+    schedules,
     usage,
     webhook_endpoints,
     workflows,
@@ -29,7 +30,7 @@ from app.core.errors import TowpathError
 from app.views.watching import Watch
 
 _ROUTERS = (
-    jobs.router, events.router, collections.router, workflows.router, webhook_endpoints.router,
+    jobs.router, events.router, schedules.router, collections.router, workflows.router, webhook_endpoints.router,
     usage.router, budgets.router, keys.router, limits_page.router, health.router, docs.router,
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Jobs on the wire: what a client may ask for, and what it is shown."""
 
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -12,6 +13,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from typing_extensions import override
 
 from app.api.wire import Label, Moment, MomentIn, Money, MoneyIn
 from app.core import ids, money
@@ -85,10 +87,10 @@ class UniqueKey(BaseModel):
     )
 
 
-class NewJob(BaseModel):
-    """A job to admit. Unknown fields are refused."""
+class JobTemplate(BaseModel):
+    """What a job is, apart from its times."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(extra="forbid")
 
     workflow: Annotated[
         str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}(@[1-9][0-9]{0,8})?$")
@@ -96,8 +98,6 @@ class NewJob(BaseModel):
     input: dict[str, Any] = Field(description="What the workflow's schema asks for.")
     lane: Lane = "standard"
     priority: StrictInt = Field(4, ge=0, le=9, description="Higher first, inside a lane.")
-    run_at: MomentIn | None = Field(None, description="Not before this time.")
-    deadline_at: MomentIn | None = Field(None, description="Finished by then, or expired.")
     max_cost: Annotated[MoneyIn, Field(gt=0)] | None = Field(
         None, description="The most that the job may spend, in USD."
     )
@@ -117,6 +117,28 @@ class NewJob(BaseModel):
         None, description="A name that one job has at a time; as text, one that is returned."
     )
 
+    def times(self) -> tuple[datetime | None, datetime | None]:
+        """`run_at` and `deadline_at`."""
+        return None, None
+
+    def spec(self, traceparent: str | None, callback: EndpointId | None = None) -> JobSpec:
+        """What admission is asked for. `callback` is the endpoint at `callback_url`."""
+        name, _, number = self.workflow.partition("@")
+        return JobSpec(
+            name, self.input, int(number) if number else None, self.lane, self.priority,
+            *self.times(), self.max_cost, self.max_attempts, self.metadata, tuple(self.tags),
+            self.end_user, self.session, traceparent, _unique(self.unique_key), self.callback_url, callback,
+        )  # fmt: skip
+
+
+class NewJob(JobTemplate):
+    """A job to admit. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+
+    run_at: MomentIn | None = Field(None, description="Not before this time.")
+    deadline_at: MomentIn | None = Field(None, description="Finished by then, or expired.")
+
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> "NewJob":
         if (
@@ -127,14 +149,9 @@ class NewJob(BaseModel):
             raise ValueError("deadline_at is not after run_at")
         return self
 
-    def spec(self, traceparent: str | None, callback: EndpointId | None = None) -> JobSpec:
-        """What admission is asked for. `callback` is the endpoint at `callback_url`."""
-        name, _, number = self.workflow.partition("@")
-        return JobSpec(
-            name, self.input, int(number) if number else None, self.lane, self.priority, self.run_at,
-            self.deadline_at, self.max_cost, self.max_attempts, self.metadata, tuple(self.tags),
-            self.end_user, self.session, traceparent, _unique(self.unique_key), self.callback_url, callback,
-        )  # fmt: skip
+    @override
+    def times(self) -> tuple[datetime | None, datetime | None]:
+        return self.run_at, self.deadline_at
 
 
 def _unique(given: str | UniqueKey | None) -> Unique | None:

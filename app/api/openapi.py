@@ -29,6 +29,7 @@ WITH_BODY: Final = ("invalid_json", "payload_too_large", "unsupported_media_type
 _EXAMPLE_ID: Final = "01kb1c2v3e4m5n6p7q8r9s0t1v"
 _PATH_EXAMPLES: Final = {
     "/v1/jobs": f"job_{_EXAMPLE_ID}",
+    "/v1/schedules": f"sch_{_EXAMPLE_ID}",
     "/v1/keys": f"key_{_EXAMPLE_ID}",
     "/v1/webhook_endpoints": f"whe_{_EXAMPLE_ID}",
     "/v1/collections": "handbook",

@@ -47,6 +47,7 @@ STATUS: Final = {
     "job_not_retryable": 409,
     "endpoint_disabled": 409,
     "collection_exists": 409,
+    "schedule_exists": 409,
     "slug_taken": 409,
     # not now
     "overloaded": 503,

@@ -90,15 +90,18 @@ def database(settings: Settings, *, pool_size: int = 10) -> Database:
 async def open_api(settings: Settings) -> ApiPlatform:
     """The parts of an API process."""
     db = database(settings, pool_size=settings.api.database_pool)
-    ladder = settings.llm.ladder(settings.llm_base_url)
     limiter = Limiter(settings.cache_url, settings.ratelimit)
-    rungs = [(it.provider, it.model) for it in ladder]
-    desk = admission.open_desk(db, settings.intake, rungs, limiter)
     return ApiPlatform(
-        settings, db, desk, sealing.open_vault(vault_config(settings)),
+        settings, db, desk(settings, db, limiter), sealing.open_vault(vault_config(settings)),
         storing.open_store(settings.files_folder), embedding.open_embedder(), sender(settings),
         keys.Cache(), limiter, Refusals(db), Denials(),
     )  # fmt: skip
+
+
+def desk(settings: Settings, db: Database, limiter: Limiter) -> Desk:
+    """Where this process admits jobs."""
+    rungs = [(it.provider, it.model) for it in settings.llm.ladder(settings.llm_base_url)]
+    return admission.open_desk(db, settings.intake, rungs, limiter)
 
 
 def vault_config(settings: Settings) -> SecretsConfig:

@@ -13,6 +13,7 @@ from app.intake.config import IntakeConfig
 from app.jobs.states import LANES
 from app.llm.config import LlmConfig
 from app.ratelimit.config import RatelimitConfig
+from app.schedules.config import SchedulesConfig
 from app.scheduling.config import SchedulingConfig
 from app.secrets.config import SecretsConfig
 from app.webhooks.config import WebhooksConfig
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     execution: ExecutionConfig = ExecutionConfig()
     intake: IntakeConfig = IntakeConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
+    schedules: SchedulesConfig = SchedulesConfig()
     ratelimit: RatelimitConfig = RatelimitConfig()
     llm: LlmConfig = Field(default_factory=LlmConfig)
     secrets: SecretsConfig = SecretsConfig()

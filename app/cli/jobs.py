@@ -60,7 +60,7 @@ def submit(
     """Submit a job. Submitted twice under one --key, it is the same job."""
     api = client.of(context)
     body = {
-        "workflow": workflow, "input": _input(given) | _pairs(pair), "lane": lane,
+        "workflow": workflow, "input": read_input(given) | _pairs(pair), "lane": lane,
         "priority": priority, "run_at": run_at, "deadline_at": deadline_at, "max_cost": max_cost,
         "max_attempts": max_attempts, "tags": tag, "metadata": _pairs(metadata) or None,
         "end_user": end_user, "session": session, "callback_url": callback_url,
@@ -162,7 +162,8 @@ def receipt(context: typer.Context, job: Id, as_json: AsJson = False) -> None:
     showing.show(found["usage"] | {"held": found["held"]}, as_json)
 
 
-def _input(given: str | None) -> dict[str, Any]:
+def read_input(given: str | None) -> dict[str, Any]:
+    """A job's input from the command line: JSON, `@FILE`, or `-`. Ends the command where it is none."""
     if given is None:
         return {}
     try:

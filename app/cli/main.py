@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "admin": ("app.cli.admin", "app"),
     "audit": ("app.cli.audit", "app"),
     "jobs": ("app.cli.jobs", "app"),
+    "schedules": ("app.cli.schedules", "app"),
     "collections": ("app.cli.collections", "app"),
     "workflows": ("app.cli.workflows", "app"),
     "webhooks": ("app.cli.webhooks", "app"),

@@ -30,10 +30,13 @@ HoldId = NewType("HoldId", UUID)
 PriceId = NewType("PriceId", UUID)
 LineId = NewType("LineId", UUID)
 EntryId = NewType("EntryId", UUID)
+ScheduleId = NewType("ScheduleId", UUID)
+RunId = NewType("RunId", UUID)
 
 KINDS: Final = (
     TenantId, KeyId, JobId, AttemptId, WorkerId, StepId, VersionId, EventId, EndpointId, DeliveryId,
     SecretId, FileId, CollectionId, DocumentId, ChunkId, AccountId, HoldId, PriceId, LineId, EntryId,
+    ScheduleId, RunId,
 )  # fmt: skip
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -219,6 +219,17 @@ async def admit(
     return admitted
 
 
+async def check(desk: Desk, tenant: TenantId, spec: JobSpec) -> None:
+    """Whether such a job could be admitted, but for limits and money: its workflow, its input, its prices.
+
+    Raises Invalid, UnknownWorkflow, UnpricedModel.
+    """
+    pinned = await desk.pinned.get((tenant, spec.workflow, spec.version))
+    definitions.check_input(pinned.schema, spec.input)
+    for call in definitions.predict(pinned.definition, len(json.dumps(spec.input))):
+        await _price(desk, call)
+
+
 async def _charge(
     desk: Desk, asker: Asker, spec: JobSpec, key: str | None
 ) -> tuple[Pinned, Sequence[Predicted], tuple[Standing, ...]]:

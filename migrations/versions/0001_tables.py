@@ -343,6 +343,53 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "workflow", name=op.f("workflow_cost_pkey")),
     )
     op.create_table(
+        "schedule",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.Uuid(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("cron", sa.Text(), nullable=False),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("missed_runs", sa.Text(), nullable=False),
+        sa.Column("overlap", sa.Text(), nullable=False),
+        sa.Column("jitter_seconds", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "job", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fire_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "missed_runs IN ('skip', 'run_once', 'run_all')", name=op.f("schedule_missed_known")
+        ),
+        sa.CheckConstraint(
+            "overlap IN ('skip', 'queue', 'cancel_running')", name=op.f("schedule_overlap_known")
+        ),
+        sa.CheckConstraint(
+            "(paused_at IS NULL) = (due_at IS NOT NULL) AND (due_at IS NULL) = (fire_at IS NULL)",
+            name=op.f("schedule_active_is_due"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant", "key"],
+            ["api_key.tenant", "api_key.id"],
+            name=op.f("schedule_tenant_key_fkey"),
+        ),
+        sa.ForeignKeyConstraint(["tenant"], ["tenant.id"], name=op.f("schedule_tenant_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("schedule_pkey")),
+        sa.UniqueConstraint("tenant", "id", name=op.f("schedule_tenant_id_key")),
+        sa.UniqueConstraint("tenant", "name", name=op.f("schedule_tenant_name_key")),
+    )
+    op.create_index(
+        "schedule_due",
+        "schedule",
+        ["fire_at"],
+        unique=False,
+        postgresql_where="fire_at IS NOT NULL",
+    )
+    op.create_index("schedule_of_key", "schedule", ["key"], unique=False)
+    op.create_table(
         "webhook_endpoint",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("tenant", sa.Uuid(), nullable=False),
@@ -634,6 +681,42 @@ def upgrade() -> None:
         ["tenant", "rank"],
         unique=False,
         postgresql_where="state = 'waiting' AND waiting_for = 'budget'",
+    )
+    op.create_table(
+        "schedule_run",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("schedule", sa.Uuid(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("by_hand", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("outcome", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("missed", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("job", sa.Uuid(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "(job IS NOT NULL) = (outcome = 'admitted')",
+            name=op.f("schedule_run_admitted_has_a_job"),
+        ),
+        sa.CheckConstraint(
+            "outcome IN ('pending', 'admitted', 'refused', 'skipped', 'missed')",
+            name=op.f("schedule_run_outcome_known"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant", "schedule"],
+            ["schedule.tenant", "schedule.id"],
+            name=op.f("schedule_run_tenant_schedule_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("schedule_run_pkey")),
+    )
+    op.create_index("schedule_run_of", "schedule_run", ["schedule", "id"], unique=False)
+    op.create_index(
+        "schedule_run_pending",
+        "schedule_run",
+        ["id"],
+        unique=False,
+        postgresql_where="outcome = 'pending'",
     )
     op.create_table(
         "attempt",
@@ -1100,6 +1183,11 @@ def downgrade() -> None:
     op.drop_index("attempt_leased", table_name="attempt", postgresql_where="ended_at IS NULL")
     op.drop_table("attempt")
     op.drop_index(
+        "schedule_run_pending", table_name="schedule_run", postgresql_where="outcome = 'pending'"
+    )
+    op.drop_index("schedule_run_of", table_name="schedule_run")
+    op.drop_table("schedule_run")
+    op.drop_index(
         "job_wanting_money",
         table_name="job",
         postgresql_where="state = 'waiting' AND waiting_for = 'budget'",
@@ -1134,6 +1222,9 @@ def downgrade() -> None:
     op.drop_index("webhook_endpoint_secret", table_name="webhook_endpoint")
     op.drop_index("webhook_endpoint_old_secret", table_name="webhook_endpoint")
     op.drop_table("webhook_endpoint")
+    op.drop_index("schedule_of_key", table_name="schedule")
+    op.drop_index("schedule_due", table_name="schedule", postgresql_where="fire_at IS NOT NULL")
+    op.drop_table("schedule")
     op.drop_table("workflow_cost")
     op.drop_table("workflow")
     op.drop_table("usage_rollup")

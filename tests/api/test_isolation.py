@@ -10,7 +10,14 @@ from app.core import ids
 from tests.api.client import Client, Reply
 from tests.api.test_bad_input import rows
 
-PREFIXES = {"job": "job", "key": "key", "endpoint": "whe", "delivery": "dlv", "document": "doc"}
+PREFIXES = {
+    "job": "job",
+    "key": "key",
+    "endpoint": "whe",
+    "delivery": "dlv",
+    "document": "doc",
+    "schedule": "sch",
+}
 ROUTES = [
     ("GET", "/v1/jobs/{job}", None),
     ("GET", "/v1/jobs/{job}?wait=5", None),
@@ -19,6 +26,12 @@ ROUTES = [
     ("GET", "/v1/jobs/{job}/receipt", None),
     ("POST", "/v1/jobs/{job}/cancel", None),
     ("POST", "/v1/jobs/{job}/retry", None),
+    ("GET", "/v1/schedules/{schedule}", None),
+    ("PATCH", "/v1/schedules/{schedule}", {"paused": True}),
+    ("DELETE", "/v1/schedules/{schedule}", None),
+    ("POST", "/v1/schedules/{schedule}/run", None),
+    ("GET", "/v1/schedules/{schedule}/runs", None),
+    ("GET", "/v1/schedules/{schedule}/next", None),
     ("GET", "/v1/keys/{key}", None),
     ("DELETE", "/v1/keys/{key}", None),
     ("GET", "/v1/webhook_endpoints/{endpoint}", None),
@@ -68,9 +81,14 @@ async def owned(client: Client) -> dict[str, str]:
     )  # fmt: skip
     assert document.status == 202, document.body
     await client.post("/v1/workflows/private/versions", _definition("private"))
+    schedule = await client.post(
+        "/v1/schedules",
+        {"name": "s", "cron": "0 0 1 1 *", "job": {"workflow": "noop", "input": {}}},
+    )
     return {
         "job": job["id"], "key": key.json["id"], "endpoint": endpoint, "delivery": delivery.json["id"],
         "document": document.json["id"], "corpus": "private", "workflow": "private",
+        "schedule": schedule.json["id"],
     }  # fmt: skip
 
 
@@ -116,7 +134,7 @@ async def test_lists_show_ones_own_alone(
 ) -> None:
     theirs = await owned(stranger)
     for path in (
-        "/v1/jobs", "/v1/keys", "/v1/webhook_endpoints", "/v1/collections", "/v1/workflows",
+        "/v1/jobs", "/v1/schedules", "/v1/keys", "/v1/webhook_endpoints", "/v1/collections", "/v1/workflows",
         "/v1/usage/records", "/v1/usage", "/v1/budgets", "/v1/me",
     ):  # fmt: skip
         with subtests.test(path):

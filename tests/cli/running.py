@@ -12,7 +12,7 @@ from app.cli.main import app
 
 _LOADED = (
     "tests.cli.running", "app.cli.jobs", "app.cli.collections", "app.cli.workflows",
-    "app.cli.webhooks", "app.cli.account", "app.workflows.definitions",
+    "app.cli.webhooks", "app.cli.schedules", "app.cli.account", "app.workflows.definitions",
 )  # fmt: skip
 
 

@@ -236,3 +236,35 @@ async def test_keys_usage_budgets_and_webhooks(towpath: Towpath) -> None:
     assert [one["event_type"] for one in log] == ["webhook_endpoint.test"]
     assert (await towpath("webhooks", "delete", endpoint["id"])).status == 0
     assert told(await towpath("webhooks", "list", "--json")) == {"data": []}
+
+
+async def test_a_schedule_is_kept_from_the_command_line(towpath: Towpath) -> None:
+    words = [
+        "create",
+        "nightly",
+        "30 2 * * *",
+        "noop",
+        "--input",
+        '{"n": 1}',
+        "--zone",
+        "Europe/Berlin",
+    ]
+    made = told(await towpath("schedules", *words, "--overlap", "queue", "--json"))
+    assert (made["overlap"], made["time_zone"], made["job"]["input"]) == (
+        "queue", "Europe/Berlin", {"n": 1},
+    )  # fmt: skip
+    assert told(await towpath("schedules", "pause", made["id"], "--json"))["status"] == "paused"
+    changed = told(
+        await towpath("schedules", "change", made["id"], "--cron", "0 3 * * *", "--json")
+    )
+    assert (changed["cron"], changed["status"]) == ("0 3 * * *", "paused")
+    assert told(await towpath("schedules", "resume", made["id"], "--json"))["status"] == "active"
+    run = told(await towpath("schedules", "run", made["id"], "--json"))
+    assert told(await towpath("schedules", "runs", made["id"], "--json"))["data"] == [run]
+    assert len(told(await towpath("schedules", "next", made["id"], "--json"))["times"]) == 10
+    shown = await towpath("schedules", "preview", "0 3 * * *", "--count", "2", "--json")
+    assert len(told(shown)["times"]) == 2
+    assert told(await towpath("schedules", "get", made["id"], "--json"))["name"] == "nightly"
+    assert made["id"] in (await towpath("schedules", "list")).out
+    assert (await towpath("schedules", "delete", made["id"])).status == 0
+    assert told(await towpath("schedules", "list", "--json"))["data"] == []

@@ -9,7 +9,7 @@ from kombu import Exchange, Queue
 from typing_extensions import override
 
 from app.bootstrap import reporting, settings
-from app.jobs.states import LANES
+from app.jobs.states import LANES, QUARANTINE
 
 WEBHOOKS = "towpath.webhooks"
 EVENTS_SECONDS = 0.25
@@ -57,7 +57,7 @@ def make(chosen: settings.Settings) -> Celery:
             # The row's dispatch lease finds a lost message; the broker's own book costs four commands each.
             "ack_emulation": False,
         },
-        task_queues=[_queue(name) for name in (*map(queue_of, LANES), WEBHOOKS)],
+        task_queues=[_queue(name) for name in (*map(queue_of, (*LANES, QUARANTINE)), WEBHOOKS)],
         task_default_queue=queue_of("standard"),
         task_ignore_result=True,
         task_acks_late=False,  # the row and its lease carry the work, not the message

@@ -24,7 +24,7 @@ from app.intake.admission import Desk
 from app.jobs.transitions import Released
 from app.ratelimit.limiter import Limiter
 from app.schedules import firing
-from app.scheduling import costs, dispatch, reaper, waker
+from app.scheduling import costs, dispatch, quarantine, reaper, waker
 from app.usage import rollups
 from app.webhooks import deliveries, endpoints, relay
 from workers import leadership, publishing
@@ -198,6 +198,7 @@ def loops(
         "levels": _following(db, levels.follow),
         "names": _every(db, TIDY_SECONDS, uniqueness.Sweep().step),
         "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
+        "quarantine": _every(db, TIDY_SECONDS, quarantine.watch),
         "costs": _every(db, COSTS_SECONDS, costs.learn),
         "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
         "rotations": _drained(TIDY_SECONDS, lambda: endpoints.forget_old_secrets(db)),

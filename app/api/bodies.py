@@ -299,7 +299,7 @@ class JobBody(BaseModel):
         job, id_ = view.job, ids.wire("job", view.job.id)
         return cls(
             id=id_, workflow=job.workflow, workflow_version=job.version_number,
-            status=states.SHOWN[job.state], waiting_for=job.waiting_for, lane=job.lane,
+            status=states.SHOWN[job.state], waiting_for=job.waiting_for, lane=job.shown_lane,
             priority=job.priority, input=job.input, output=job.output,
             error=JobErrorBody.of(job.error), attempts=job.attempts, run=job.run,
             progress=ProgressBody.of(job.progress), usage=UsageBody.of(view.used),

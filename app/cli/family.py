@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from io import FileIO
@@ -46,6 +46,7 @@ class Family:
         logs: Path,
         lock: FileIO,
         patience: timedelta,
+        sleeping: Iterable[str] = (),
     ) -> None:
         self._servers = running
         self._commands = commands
@@ -54,14 +55,34 @@ class Family:
         self._lock = lock
         self._patience = patience
         self._children = {name: _Child() for name in (*running.running, *commands)}
+        self._wanted = set(commands) - set(sleeping)  # the others run once they are wanted
+        self._changed = asyncio.Event()
         self._rng = random.Random()  # noqa: S311 - a delay, not a secret
         for name, child in self._children.items():
             child.started, child.log_from = time.monotonic(), self._size(name)
 
-    async def watch(self, changed: asyncio.Event) -> None:
-        """Start what is due, forever. `changed` is set when a child has ended (SIGCHLD)."""
+    def look(self) -> None:
+        """A child has ended (SIGCHLD), or another is wanted."""
+        self._changed.set()
+
+    def want(self, name: str, wanted: bool) -> bool:
+        """Run a process from now on, or end it. Gives whether that is a change."""
+        if wanted == (name in self._wanted):
+            return False
+        if wanted:
+            self._wanted.add(name)
+        else:
+            self._wanted.remove(name)
+            process = self._children[name].process
+            if process is not None and process.poll() is None:
+                process.terminate()
+        self.look()
+        return True
+
+    async def watch(self) -> None:
+        """Start what is due, forever."""
         while True:
-            changed.clear()
+            self._changed.clear()
             self._notice_deaths()
             now = time.monotonic()
             for name in self._missing():
@@ -70,7 +91,7 @@ class Family:
             waits = [self._children[name].due for name in self._missing()]
             timeout = max(0.0, min(waits) - time.monotonic()) if waits else None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), timeout)
+                await asyncio.wait_for(self._changed.wait(), timeout)
 
     def deaths(self, name: str) -> int:
         """How often it ended by itself, since it was last calm."""
@@ -91,14 +112,19 @@ class Family:
 
     def _missing(self) -> list[str]:
         dead = self._servers.dead()
-        return dead + [name for name in self._commands if self._children[name].process is None]
+        return dead + [
+            name
+            for name in self._commands
+            if name in self._wanted and self._children[name].process is None
+        ]
 
     def _notice_deaths(self) -> None:
         for name, child in self._children.items():
             process = child.process
             if process is not None and process.poll() is not None:
                 child.process = None
-                self._mourn(name, process.returncode)
+                if name in self._wanted:
+                    self._mourn(name, process.returncode)
         for name in self._servers.dead():
             child = self._children[name]
             if child.due <= child.started:  # not yet seen to be dead

@@ -13,6 +13,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("app.cli.together", "up"),
     "api": ("app.cli.processes", "api"),
     "worker": ("app.cli.processes", "worker"),
+    "quarantine": ("app.cli.processes", "quarantine"),
     "control": ("app.cli.processes", "control"),
     "flower": ("app.cli.processes", "flower"),
     "migrate": ("app.cli.migrate", "migrate"),

@@ -10,6 +10,7 @@ HOST: Final = "127.0.0.1"
 LANES: Final = ("interactive", "standard", "batch")
 # Room for webhook deliveries beside the jobs, so that a silent endpoint takes no job's slot.
 DELIVERIES: Final = 64
+QUARANTINE: Final = "quarantine"
 WEBHOOKS: Final = "webhooks"  # a queue that every worker serves, beside those of its lanes
 
 Port = Annotated[int, typer.Option(help="Port to listen on.")]
@@ -33,15 +34,14 @@ def worker(
         raise typer.BadParameter(
             f"no such lane: {', '.join(unknown)}; there are {', '.join(LANES)}"
         )
-    queues = ",".join(f"towpath.{name}" for name in (*chosen, WEBHOOKS))
-    _become(
-        "-m", "celery", "-A", "workers.celery", "worker", "-P", "custom", "-c", str(slots + DELIVERIES),
-        "-Q", queues, "-n", f"{os.getpid()}@%h", "--without-gossip", "--without-mingle",
-        *(["--task-events"] if events else []),
-        CELERY_CUSTOM_WORKER_POOL="workers.asyncio_pool:TaskPool",
-        TOWPATH_WORKER__LANES=_json_list(chosen),
-        TOWPATH_EXECUTION__SLOTS=str(slots),
-    )  # fmt: skip
+    _work([*chosen, WEBHOOKS], slots + DELIVERIES, chosen, slots, events=events)
+
+
+def quarantine(
+    events: Annotated[bool, typer.Option(help="Tell Flower of every task.")] = True,
+) -> None:
+    """Run jobs whose workers were lost, each alone: a worker of one slot, which `towpath up` starts when needed."""
+    _work([QUARANTINE], 1, [QUARANTINE], 1, events=events)
 
 
 def control() -> None:
@@ -54,6 +54,19 @@ def flower(port: Port = 5555, host: Host = HOST) -> None:
     _become(
         "-m", "celery", "-A", "workers.celery", "flower", f"--address={host}", f"--port={port}",
         "--max_tasks=1000",
+    )  # fmt: skip
+
+
+def _work(
+    queues: list[str], concurrency: int, lanes: list[str], slots: int, *, events: bool
+) -> NoReturn:
+    _become(
+        "-m", "celery", "-A", "workers.celery", "worker", "-P", "custom", "-c", str(concurrency),
+        "-Q", ",".join(f"towpath.{name}" for name in queues), "-n", f"{os.getpid()}@%h",
+        "--without-gossip", "--without-mingle", *(["--task-events"] if events else []),
+        CELERY_CUSTOM_WORKER_POOL="workers.asyncio_pool:TaskPool",
+        TOWPATH_WORKER__LANES=_json_list(lanes),
+        TOWPATH_EXECUTION__SLOTS=str(slots),
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, Final, Self
 
 from app.bootstrap.settings import Settings
+from app.cli import quarantine
 from app.cli.family import ROOT, Family, command, handed_on, say
 from app.core.errors import Invalid, TowpathError
 from app.embedded import footprint, launch, servers, states
@@ -156,11 +157,15 @@ def _up(options: Options, demo: Demo) -> int:
             "api": ["api", "--port", str(port)],
             "worker": ["worker"],
             "control": ["control"],
+            quarantine.NAME: ["quarantine"],
             "flower": ["flower", "--port", str(flower)],
         }
         started.logs.mkdir(mode=0o700, exist_ok=True)
         patience = options.settings.leases.stop_grace + _END_MARGIN
-        processes = Family(running, commands, environment, started.logs, inherited, patience)
+        processes = Family(
+            running, commands, environment, started.logs, inherited, patience,
+            sleeping=[quarantine.NAME],
+        )  # fmt: skip
         exits.callback(processes.end)
         exits.callback((state / "stack.json").unlink, missing_ok=True)
         return asyncio.run(_live(processes, started, clock, options, demo))
@@ -226,28 +231,34 @@ async def _live(
 ) -> int:
     """Start the processes, show the demonstration, stay. Ends at a signal or, with --once, by itself."""
     loop = asyncio.get_running_loop()
-    stopping, changed = asyncio.Event(), asyncio.Event()
+    stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGCHLD, changed.set)
-    watcher = asyncio.create_task(family.watch(changed))
+    loop.add_signal_handler(signal.SIGCHLD, family.look)
+    watcher = asyncio.create_task(family.watch())
+    keeper = asyncio.create_task(
+        quarantine.keep(family, started.environment["TOWPATH_DATABASE_URL"])
+    )
     shown = asyncio.create_task(_show(family, started, clock, options, demo))
     stopped = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({watcher, shown, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {watcher, keeper, shown, stopped}, return_when=asyncio.FIRST_COMPLETED
+        )
         if shown.done():
             shown.result()
             if not options.once:
-                await asyncio.wait({watcher, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if watcher.done():
-            watcher.result()
+                await asyncio.wait({watcher, keeper, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for endless in (watcher, keeper):
+            if endless.done():
+                endless.result()
         if options.once and not shown.done():
             return _fail("Stopped before the demonstration was done.")
         return 0
     finally:
-        for task in (watcher, shown, stopped):
+        for task in (watcher, keeper, shown, stopped):
             task.cancel()
-        await asyncio.gather(watcher, shown, stopped, return_exceptions=True)
+        await asyncio.gather(watcher, keeper, shown, stopped, return_exceptions=True)
         if not options.once:
             say("Towpath is stopping")
 

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-MAX_LOSSES: Final = 3  # workers a job may take down before it counts as poison
+MAX_LOSSES: Final = 3  # workers a job may take down that ran it alone: then it is poison
+# Losses beside other jobs, since the last checkpoint, before it runs alone. One blames nobody: of the
+# hundreds in a process that died most are harmless, and alone they would wait for each other.
+TRUSTED_LOSSES: Final = 1
 MAX_INTERRUPTIONS: Final = 20  # shutdowns and deploys; more is a fault of ours, not of the job
 DELIVERY_CAP: Final = timedelta(seconds=60)
 SWITCH_PAUSE: Final = timedelta(seconds=10)
@@ -22,6 +25,7 @@ class Ending:
     waiting_for: str | None = None
     wake_in: timedelta | None = None
     need_nanousd: int | None = None
+    quarantine: bool | None = None  # into it, out of it, or no change
     counters: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -90,15 +94,31 @@ def interrupted(interruptions: int) -> Ending:
     )
 
 
-def lost(losses: int) -> Ending:
-    """The worker fell silent while it ran the job."""
+def lost(shared_losses: int) -> Ending:
+    """The worker fell silent while it ran the job beside others: again, soon alone. Nothing is counted to a cap."""
     error = fault("worker_lost", "The worker that ran the job was lost.", retryable=True)
-    if losses + 1 < MAX_LOSSES:
-        return Ending("lost", "queued", attempt_error=error, counters={"losses": 1})
-    final = fault(
-        "worker_lost", f"The job was lost with its worker {MAX_LOSSES} times.", retryable=True
+    alone = True if shared_losses >= TRUSTED_LOSSES else None
+    return Ending(
+        "lost", "queued", attempt_error=error, quarantine=alone, counters={"shared_losses": 1}
     )
+
+
+def lost_alone(losses: int) -> Ending:
+    """The worker fell silent that ran this job and no other: again after a growing delay, up to the cap."""
+    error = fault("worker_lost", "The worker that ran the job alone was lost.", retryable=True)
+    if losses + 1 < MAX_LOSSES:
+        return Ending(
+            "lost", "waiting", attempt_error=error, waiting_for="backoff",
+            wake_in=timedelta(seconds=2 ** (losses + 1)), counters={"losses": 1},
+        )  # fmt: skip
+    message = f"Running alone, the job was lost with its worker {MAX_LOSSES} times."
+    final = fault("worker_lost", message, retryable=True)
     return Ending("lost", "failed", error=final, attempt_error=error, counters={"losses": 1})
+
+
+def acquitted() -> Ending:
+    """Alone, the job got past where its workers were lost: back to its lane, at no cost."""
+    return Ending("parked", "queued", quarantine=False)
 
 
 def undelivered(times: int) -> Ending:

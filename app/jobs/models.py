@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, no_json_null
 from app.core.ids import AttemptId, EndpointId, JobId, KeyId, TenantId, VersionId
-from app.jobs.states import LANES, STATES, TERMINAL, WAITS, sql_list
+from app.jobs.states import LANES, QUARANTINE, STATES, TERMINAL, WAITS, sql_list
 
 
 class Job(Base):
@@ -41,7 +41,10 @@ class Job(Base):
             "started_at IS NOT NULL OR state NOT IN ('running', 'succeeded')",
             name="ran_before_it_ended",
         ),
-        CheckConstraint(f"lane IN ({sql_list(LANES)})", name="lane_known"),
+        CheckConstraint(f"lane IN ({sql_list((*LANES, QUARANTINE))})", name="lane_known"),
+        CheckConstraint(
+            f"(home_lane IS NOT NULL) = (lane = '{QUARANTINE}')", name="quarantined_from_a_lane"
+        ),
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority_in_range"),
         CheckConstraint("max_cost_nanousd > 0", name="max_cost_positive"),
         CheckConstraint("max_attempts > 0", name="max_attempts_positive"),
@@ -96,6 +99,7 @@ class Job(Base):
     state: Mapped[str]
     waiting_for: Mapped[str | None]
     lane: Mapped[str]
+    home_lane: Mapped[str | None]  # in quarantine: the lane it was admitted to
     priority: Mapped[int]
     rank: Mapped[datetime]
     cap_group: Mapped[int]  # caps.group: jobs of one hash stand under the same caps
@@ -111,7 +115,10 @@ class Job(Base):
     run: Mapped[int] = mapped_column(server_default="1")
     attempts: Mapped[int] = mapped_column(server_default="0")  # made in all, the number of the last
     failures: Mapped[int] = mapped_column(server_default="0")
-    losses: Mapped[int] = mapped_column(server_default="0")
+    losses: Mapped[int] = mapped_column(server_default="0")  # of workers that ran it alone
+    shared_losses: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # of workers that ran others too, since the last checkpoint
     interruptions: Mapped[int] = mapped_column(server_default="0")
     undelivered: Mapped[int] = mapped_column(server_default="0")  # dispatches lost in a row
     current_attempt: Mapped[AttemptId | None]
@@ -130,6 +137,11 @@ class Job(Base):
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+    @property
+    def shown_lane(self) -> str:
+        """The lane that its client knows."""
+        return self.home_lane or self.lane
 
 
 class JobEvent(Base):

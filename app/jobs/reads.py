@@ -54,7 +54,7 @@ async def listed(
     if narrow.workflow is not None:
         query = query.where(Job.workflow == narrow.workflow)
     if narrow.lane is not None:
-        query = query.where(Job.lane == narrow.lane)
+        query = query.where(func.coalesce(Job.home_lane, Job.lane) == narrow.lane)
     if narrow.tag is not None:
         query = query.where(Job.tags.contains([narrow.tag]))
     if narrow.created_after is not None:

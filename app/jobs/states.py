@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Final
 
 LANES: Final = ("interactive", "standard", "batch")
+# Where jobs run alone whose workers were lost. No client asks for it, none is shown it: `home_lane` is theirs.
+QUARANTINE: Final = "quarantine"
 
 OPEN: Final = ("scheduled", "queued", "dispatched", "running", "waiting")
 TERMINAL: Final = ("succeeded", "failed", "cancelled", "expired")
@@ -31,7 +33,7 @@ MOVES: Final[dict[tuple[str, str], str]] = {
     ("running", "cancelled"): "cancel answered by the worker or the reaper",
     ("running", "expired"): "deadline passed",
     ("running", "waiting"): "park",
-    ("running", "queued"): "worker lost or interrupted",
+    ("running", "queued"): "worker lost or interrupted, or proved harmless alone",
     ("waiting", "queued"): "what it waited for is there",
     ("waiting", "failed"): "what it waited for can't come",
     ("waiting", "cancelled"): "cancel",

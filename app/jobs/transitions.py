@@ -60,6 +60,7 @@ class Claimed:
     session: str | None
     traceparent: str | None
     cancelled: bool
+    quarantined: bool  # it runs alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +156,10 @@ def _end_row(item: End) -> dict[str, Any]:
         if ending.wake_in is None
         else f"{ending.wake_in.total_seconds():.6f} seconds",
         "need_nanousd": ending.need_nanousd,
+        "quarantine": ending.quarantine,
         **{
             name: ending.counters.get(name, 0)
-            for name in ("failures", "losses", "interruptions", "undelivered")
+            for name in ("failures", "losses", "shared_losses", "interruptions", "undelivered")
         },
         "step": None if item.last is None else item.last.name,
         "step_data": None if item.last is None else item.last.data,

@@ -5,6 +5,7 @@ dispatch   one pass of the dispatcher: what to publish is its answer
 costs      what workflows really cost beside what was predicted
 capping    caps that operators set: put, clear, listed
 waker      level-triggered: time come, money free, deadline passed
+quarantine jobs that run alone, and whether somebody runs them
 reaper     attempts whose lease is over, with their holds
 config     SchedulingConfig
 errors     NotLeading

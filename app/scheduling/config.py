@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, PositiveInt
 
+from app.jobs.states import QUARANTINE
+
 
 class SchedulingConfig(BaseModel, frozen=True, extra="forbid"):
     """How jobs leave the queue."""
@@ -22,3 +24,8 @@ class SchedulingConfig(BaseModel, frozen=True, extra="forbid"):
     grouped: dict[str, PositiveInt] = {"batch": 64}
     # Of the slots that lanes share, never lent beyond a lane's own: who comes back finds them free at once.
     reserve: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """The lanes that jobs are released to. Quarantine shares no worker with another, so its share is no one's."""
+        return self.lanes | {QUARANTINE: 1}

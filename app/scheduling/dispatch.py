@@ -155,8 +155,8 @@ def lanes_of(
     levels: Mapping[str, float],
 ) -> dict[str, Lane]:
     """The lanes as a plan needs them, from what workers offer and what runs."""
-    own = fairness.own_slots(pools, config.lanes)
-    reserves = fairness.reserves(pools, config.lanes, config.reserve)
+    own = fairness.own_slots(pools, config.shares)
+    reserves = fairness.reserves(pools, config.shares, config.reserve)
     return {
         lane: Lane(
             share=share, level=levels.get(lane, 0.0), running=running.get(lane, 0),
@@ -164,7 +164,7 @@ def lanes_of(
             free=sum(pool.free for pool in pools if lane in pool.lanes) - unclaimed.get(lane, 0),
             reserve=reserves[lane],
         )
-        for lane, share in config.lanes.items()
+        for lane, share in config.shares.items()
     }  # fmt: skip
 
 

@@ -54,4 +54,4 @@ async def reap(connection: psycopg.AsyncConnection[Any], batch: int = BATCH) -> 
 def _ending(row: Any) -> endings.Ending:
     if row.state == "dispatched":
         return endings.undelivered(row.undelivered)
-    return endings.lost(row.losses)
+    return endings.lost_alone(row.losses) if row.quarantined else endings.lost(row.shared_losses)

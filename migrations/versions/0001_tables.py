@@ -526,6 +526,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("waiting_for", sa.Text(), nullable=True),
         sa.Column("lane", sa.Text(), nullable=False),
+        sa.Column("home_lane", sa.Text(), nullable=True),
         sa.Column("priority", sa.BigInteger(), nullable=False),
         sa.Column("rank", sa.DateTime(timezone=True), nullable=False),
         sa.Column("cap_group", sa.BigInteger(), nullable=False),
@@ -552,6 +553,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("failures", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("losses", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("shared_losses", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("interruptions", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("undelivered", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("current_attempt", sa.Uuid(), nullable=True),
@@ -581,6 +583,10 @@ def upgrade() -> None:
             name=op.f("job_ends_once"),
         ),
         sa.CheckConstraint(
+            "(home_lane IS NOT NULL) = (lane = 'quarantine')",
+            name=op.f("job_quarantined_from_a_lane"),
+        ),
+        sa.CheckConstraint(
             "(waiting_for IS NOT NULL) = (state = 'waiting')", name=op.f("job_waits_for_something")
         ),
         sa.CheckConstraint("jsonb_typeof(error) <> 'null'", name=op.f("job_error_is_no_json_null")),
@@ -594,7 +600,8 @@ def upgrade() -> None:
             "jsonb_typeof(progress) <> 'null'", name=op.f("job_progress_is_no_json_null")
         ),
         sa.CheckConstraint(
-            "lane IN ('interactive', 'standard', 'batch')", name=op.f("job_lane_known")
+            "lane IN ('interactive', 'standard', 'batch', 'quarantine')",
+            name=op.f("job_lane_known"),
         ),
         sa.CheckConstraint(
             "started_at IS NOT NULL OR state NOT IN ('running', 'succeeded')",

@@ -15,7 +15,7 @@ from app.bootstrap.settings import Settings
 from app.cli.main import app as cli
 
 ROOT = Path(__file__).parents[2]
-OWN = ("migrate", "api", "worker", "control", "flower", "model")
+OWN = ("migrate", "api", "worker", "quarantine", "control", "flower", "model")
 # Users that these images make; the server would refuse to run as root, or drop to them itself.
 USERS = {"pgvector/pgvector": "postgres", "valkey/valkey": "valkey"}
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
@@ -73,7 +73,7 @@ def test_every_setting_is_one_that_the_platform_reads(
 def test_processes_reach_the_servers_by_their_names(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("api", "worker", "control", "flower"):
+    for name in ("api", "worker", "quarantine", "control", "flower"):
         chosen = loaded(services[name], monkeypatch)
         assert chosen.database_url == "postgresql://towpath_app:towpath@postgres:5432/towpath"
         assert chosen.broker_url == "redis://valkey:6379/0"
@@ -119,22 +119,23 @@ def test_the_apis_health_check_asks_a_route_that_it_has(services: dict[str, Any]
 
 
 def test_processes_start_after_the_migration(services: dict[str, Any]) -> None:
-    for name in ("api", "worker", "control", "flower"):
+    for name in ("api", "worker", "quarantine", "control", "flower"):
         needs = services[name]["depends_on"]
         assert needs["migrate"] == {"condition": "service_completed_successfully"}
         assert needs["postgres"] == needs["valkey"] == {"condition": "service_healthy"}
 
 
 def test_a_worker_has_more_time_to_stop_than_it_takes(services: dict[str, Any]) -> None:
-    seconds = int(services["worker"]["stop_grace_period"].removesuffix("s"))
-    assert seconds > Settings().leases.stop_grace.total_seconds()
+    for name in ("worker", "quarantine"):
+        seconds = int(services[name]["stop_grace_period"].removesuffix("s"))
+        assert seconds > Settings().leases.stop_grace.total_seconds()
 
 
 def test_what_is_kept_lies_in_volumes(services: dict[str, Any]) -> None:
     assert services["postgres"]["image"] == "pgvector/pgvector:pg18"
     assert "postgres:/var/lib/postgresql" in services["postgres"]["volumes"]
     assert services["valkey"]["volumes"] == ["valkey:/data"]
-    for name in ("api", "worker", "control"):
+    for name in ("api", "worker", "quarantine", "control"):
         assert services[name]["volumes"] == ["state:/var/lib/towpath"]
 
 

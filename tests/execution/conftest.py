@@ -61,15 +61,15 @@ class Shop:
         )
         return job
 
-    async def dispatch(self) -> Released:
+    async def dispatch(self, job: JobId | None = None) -> Released:
         async with await self.runtime.db.connect_hot() as connection:
-            jobs = await heads(connection, self.tenant)
+            jobs = [job] if job is not None else await heads(connection, self.tenant)
             [item] = await transitions.dispatch(connection, jobs, timedelta(seconds=5))
         return item
 
-    async def run(self) -> None:
-        """Dispatch the next job and run its attempt to the end."""
-        item = await self.dispatch()
+    async def run(self, job: JobId | None = None) -> None:
+        """Dispatch a job, or the next one, and run its attempt to the end."""
+        item = await self.dispatch(job)
         await runner.run(self.runtime, item.job, item.attempt)
 
     async def beat(self) -> None:

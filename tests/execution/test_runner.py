@@ -260,8 +260,25 @@ async def test_an_attempt_that_was_given_away_writes_nothing_more(
         assert await transitions.end(connection, [end]) == ["queued"]
     await shop.beat()
     await running
-    assert shop.state(job, "losses") == ("queued", 1)
+    assert shop.state(job, "shared_losses") == ("queued", 1)
     assert shop.admin.execute("SELECT count(*) FROM step").fetchone() == (0,)
+
+
+async def test_alone_a_job_goes_one_step_and_then_back_to_its_lane(shop: Shop) -> None:
+    """C025: past where its workers were lost it has proved harmless, and others wait for its place."""
+    job = shop.job(asking("first", "second"), lane="quarantine", home_lane="standard")
+    await shop.run(job)
+    assert shop.state(job, "lane", "home_lane", "losses") == ("queued", "standard", None, 0)
+    await shop.run(job)
+    assert shop.state(job, "lane", "attempts") == ("succeeded", "standard", 2)
+    outcomes = shop.admin.execute("SELECT outcome FROM attempt ORDER BY number").fetchall()
+    assert [outcome for (outcome,) in outcomes] == ["parked", "succeeded"]
+
+
+async def test_the_last_step_alone_ends_the_job_there(shop: Shop) -> None:
+    job = shop.job(mapping(3), {"xs": ["a", "b"]}, lane="quarantine", home_lane="batch")
+    await shop.run(job)
+    assert shop.state(job, "attempts", "output") == ("succeeded", 1, ["a", "b"])
 
 
 async def test_a_stopping_process_begins_no_further_step(shop: Shop, fake: Provider) -> None:

@@ -141,7 +141,7 @@ async def test_a_worker_presumed_dead_can_write_nothing(
     await transitions.end(hot, [end(item, endings.lost(0))])
     assert await transitions.note(hot, [Note(item.job, item.attempt, "late", {})]) == [None]
     assert await transitions.end(hot, [end(item, endings.succeeded({}))]) == [None]
-    assert row(admin, item.job, "state", "losses", "output") == ("queued", 1, None)
+    assert row(admin, item.job, "state", "shared_losses", "output") == ("queued", 1, None)
 
 
 async def test_the_reaper_ends_nothing_whose_lease_is_alive(
@@ -293,8 +293,11 @@ async def test_a_deadline_ends_what_no_worker_has(
 @pytest.mark.parametrize(
     ("ending", "state", "counters"),
     [
-        (endings.lost(0), "queued", {"losses": 1}),
-        (endings.lost(endings.MAX_LOSSES - 1), "failed", {"losses": 1}),
+        (endings.lost(0), "queued", {"shared_losses": 1}),
+        (endings.lost(50), "queued", {"shared_losses": 1}),
+        (endings.lost_alone(0), "waiting", {"losses": 1}),
+        (endings.lost_alone(endings.MAX_LOSSES - 1), "failed", {"losses": 1}),
+        (endings.acquitted(), "queued", {}),
         (endings.interrupted(0), "queued", {"interruptions": 1}),
         (endings.interrupted(endings.MAX_INTERRUPTIONS - 1), "failed", {"interruptions": 1}),
         (endings.undelivered(0), "queued", {"undelivered": 1}),
@@ -307,6 +310,36 @@ def test_each_ending_costs_its_own_counter(
     ending: Ending, state: str, counters: dict[str, int]
 ) -> None:
     assert (ending.state, ending.counters) == (state, counters)
+
+
+def test_alone_the_delay_grows_from_loss_to_loss() -> None:
+    waits = [endings.lost_alone(losses).wake_in for losses in range(endings.MAX_LOSSES - 1)]
+    assert waits == [timedelta(seconds=2), timedelta(seconds=4)]
+
+
+async def test_a_second_loss_sends_a_job_into_quarantine_and_a_retry_takes_it_out(
+    hot: psycopg.AsyncConnection[Any],
+    session: AsyncSession,
+    admin: psycopg.Connection,
+    tenant: TenantId,
+) -> None:
+    [job] = make_jobs(admin, tenant, make_workflow(admin, tenant))
+    await transitions.end(hot, [end(await claimed(hot, tenant), endings.lost(0))])
+    assert row(admin, job, "lane", "home_lane") == ("standard", None)
+    await transitions.end(hot, [end(await claimed(hot, tenant), endings.lost(1))])
+    assert row(admin, job, "state", "lane", "home_lane") == ("queued", "quarantine", "standard")
+    last = endings.lost_alone(endings.MAX_LOSSES - 1)
+    [alone] = await transitions.dispatch(hot, [job], LEASE)
+    [item] = await transitions.claim(hot, [(job, alone.attempt)], worker=WORKER, lease=LEASE)
+    assert item is not None
+    assert (item.lane, item.quarantined) == ("standard", True)  # money is told of by the client's lane
+    await transitions.end(hot, [end(item, last)])
+    assert row(admin, job, "state", "error->>'code'") == ("failed", "worker_lost")
+    await transitions.retry(session, tenant, job, actor=ACTOR, request_id=None)
+    await session.commit()
+    assert row(admin, job, "state", "lane", "home_lane", "losses", "shared_losses") == (
+        "queued", "standard", None, 0, 0,
+    )  # fmt: skip
 
 
 def test_lost_dispatches_wait_longer_each_time_up_to_a_minute() -> None:

@@ -16,7 +16,7 @@ from app.core.db import Database
 from app.core.ids import AttemptId, HoldId, JobId, TenantId, WorkerId
 from app.jobs import endings, transitions
 from app.jobs.transitions import Released
-from app.scheduling import dispatch, reaper, waker
+from app.scheduling import dispatch, quarantine, reaper, waker
 from app.scheduling.config import SchedulingConfig
 from app.scheduling.errors import NotLeading
 from app.usage import pricing
@@ -116,6 +116,43 @@ async def test_lanes_share_the_slots_and_leave_a_reserve(
     assert len(await release(hot, epoch)) == 18  # two of twenty are never lent
     make_jobs(admin, tenant, version, 30, lane="interactive")
     assert [item.lane for item in await release(hot, epoch)] == ["interactive"] * 2
+
+
+async def test_jobs_in_quarantine_go_to_its_worker_alone_one_at_a_time(
+    hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    """C025"""
+    version = make_workflow(admin, tenant)
+    alone = make_jobs(admin, tenant, version, 3, lane="quarantine", home_lane="standard")
+    others = make_jobs(admin, tenant, version, 2)
+    worker(admin, 50)
+    epoch = await dispatch.lead(hot)
+    assert {item.job for item in await release(hot, epoch)} == set(others)
+    worker(admin, 1, ("quarantine",))
+    assert [(item.job, item.lane) for item in await release(hot, epoch)] == [
+        (alone[0], "quarantine")
+    ]
+    assert await release(hot, epoch) == []
+
+
+@pytest.mark.parametrize("served", [True, False])
+async def test_quarantine_without_a_worker_is_told_of(
+    served: bool, hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
+) -> None:
+    jobs = make_jobs(
+        admin, tenant, make_workflow(admin, tenant), 2, lane="quarantine", home_lane="batch"
+    )
+    if served:
+        worker(admin, 1, ("quarantine",))
+    seen = await quarantine.look(hot)
+    assert (seen.queued, seen.active, seen.workers) == (2, 0, int(served))
+    assert seen.needed
+    assert not seen.neglected  # it has only just begun to wait
+    admin.execute("UPDATE job SET queued_at = app_now() - interval '31 seconds'")
+    assert (await quarantine.look(hot)).neglected is not served
+    await transitions.dispatch(hot, jobs, LEASE)
+    seen = await quarantine.look(hot)
+    assert (seen.queued, seen.active, seen.neglected) == (0, 2, False)
 
 
 async def test_a_full_named_resource_lets_other_work_pass_in_every_lane(
@@ -326,7 +363,7 @@ async def test_the_reaper_ends_what_fell_silent_and_settles_what_it_held(
     admin.execute("UPDATE attempt SET lease_until = app_now() - interval '1 second'")
     assert await reaper.reap(hot) == 1
     assert await reaper.reap(hot) == 0
-    assert count(admin, "state = 'queued' AND losses = 1") == 1
+    assert count(admin, "state = 'queued' AND shared_losses = 1") == 1
     [account] = admin.execute(
         "SELECT held_nanousd, spent_nanousd > 0 FROM budget_account"
     ).fetchall()

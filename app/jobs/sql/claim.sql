@@ -42,9 +42,10 @@ told AS (
       FROM moved WHERE fresh
 )
 SELECT moved.id AS job, moved.tenant, taken.id AS attempt, taken.number, moved.run, moved.key,
-       moved.workflow, moved.version, moved.version_number, moved.lane, moved.input,
+       moved.workflow, moved.version, moved.version_number,
+       coalesce(moved.home_lane, moved.lane) AS lane, moved.input,
        moved.max_attempts, moved.failures, moved.losses, moved.interruptions, moved.deadline_at,
        moved.metadata, moved.tags, moved.end_user, moved.session, moved.traceparent,
-       moved.cancel_requested_at IS NOT NULL AS cancelled,
+       moved.cancel_requested_at IS NOT NULL AS cancelled, moved.home_lane IS NOT NULL AS quarantined,
        (SELECT pg_notify('job_events', left(string_agg(CAST(id AS text), ','), 7900)) FROM fenced) AS woken
   FROM moved JOIN taken ON taken.job = moved.id

@@ -13,8 +13,8 @@ WITH item AS MATERIALIZED (
         job uuid, attempt uuid, from_state text, lease_over boolean, outcome text,
         state text, state_if_cancelled text, ends boolean, output jsonb, error jsonb,
         attempt_error jsonb, waiting_for text, wake_in interval, need_nanousd bigint,
-        failures bigint, losses bigint, interruptions bigint, undelivered bigint,
-        step text, step_data jsonb, progress jsonb, event uuid, facts jsonb)
+        quarantine boolean, failures bigint, losses bigint, shared_losses bigint, interruptions bigint,
+        undelivered bigint, step text, step_data jsonb, progress jsonb, event uuid, facts jsonb)
 ),
 held AS MATERIALIZED (
     SELECT item.*, j.cancel_requested_at IS NOT NULL AS cancelled
@@ -52,19 +52,24 @@ moved AS (
            need_nanousd = CASE WHEN fenced.cancelled THEN NULL ELSE fenced.need_nanousd END,
            queued_at = CASE WHEN fenced.new_state = 'queued' THEN app_now() ELSE j.queued_at END,
            finished_at = CASE WHEN fenced.ended THEN app_now() END,
+           lane = CASE WHEN fenced.quarantine THEN 'quarantine'
+                       WHEN NOT fenced.quarantine THEN coalesce(j.home_lane, j.lane) ELSE j.lane END,
+           home_lane = CASE WHEN fenced.quarantine THEN coalesce(j.home_lane, j.lane)
+                            WHEN fenced.quarantine IS NULL THEN j.home_lane END,
            failures = j.failures + fenced.failures, losses = j.losses + fenced.losses,
+           shared_losses = j.shared_losses + fenced.shared_losses,
            interruptions = j.interruptions + fenced.interruptions,
            undelivered = j.undelivered + fenced.undelivered
       FROM fenced WHERE j.id = fenced.job
     RETURNING j.id, j.tenant, j.state, j.event_seq, j.workflow, j.metadata, j.error,
-              j.waiting_for, fenced.attempt, fenced.outcome, fenced.event, fenced.ended, fenced.facts,
-              fenced.step, fenced.step_data
+              j.waiting_for, fenced.quarantine, fenced.attempt, fenced.outcome, fenced.event, fenced.ended,
+              fenced.facts, fenced.step, fenced.step_data
 ),
 told AS (
     INSERT INTO job_event (job, seq, tenant, at, name, attempt, data)
     SELECT id, event_seq, tenant, app_now(), 'job.' || state, attempt,
            jsonb_strip_nulls(jsonb_build_object(
-               'outcome', outcome, 'waiting_for', waiting_for, 'error', error))
+               'outcome', outcome, 'waiting_for', waiting_for, 'alone', quarantine, 'error', error))
       FROM moved
     UNION ALL
     SELECT id, event_seq - 1, tenant, app_now(), step, attempt, step_data

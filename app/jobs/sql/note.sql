@@ -21,8 +21,9 @@ numbered AS MATERIALIZED (
 moved AS (
     UPDATE job j
        SET event_seq = j.event_seq + last.places, progress = coalesce(last.progress, j.progress),
-           -- their cap counts from the last checkpoint on
-           interruptions = CASE WHEN last.name = 'step.succeeded' THEN 0 ELSE j.interruptions END
+           -- these count from the last checkpoint on
+           interruptions = CASE WHEN last.name = 'step.succeeded' THEN 0 ELSE j.interruptions END,
+           shared_losses = CASE WHEN last.name = 'step.succeeded' THEN 0 ELSE j.shared_losses END
       FROM numbered last
      WHERE last.place = last.places AND j.id = last.job
        AND j.current_attempt = last.attempt AND j.state = 'running'

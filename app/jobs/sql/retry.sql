@@ -6,7 +6,8 @@
 -- Index   job_pkey
 WITH moved AS (
     UPDATE job
-       SET state = 'queued', run = run + 1, failures = 0, losses = 0, interruptions = 0, undelivered = 0,
+       SET state = 'queued', run = run + 1, failures = 0, losses = 0, shared_losses = 0, interruptions = 0, undelivered = 0,
+           lane = coalesce(home_lane, lane), home_lane = NULL,
            error = NULL, finished_at = NULL, cancel_requested_at = NULL, queued_at = app_now(),
            deadline_at = CASE WHEN deadline_at > app_now() THEN deadline_at END,
            event_seq = event_seq + 1

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -11,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import clock, ids
-from app.core.ids import JobId, TenantId, VersionId
+from app.core.ids import JobId, TenantId, VersionId, WorkerId
 from app.jobs import caps
 
 
@@ -21,9 +22,12 @@ def make_tenant(
     *,
     limit_nanousd: int = 10_000_000_000,
     max_running: int = 100,
+    bucket: int | None = None,
 ) -> TenantId:
-    """One more tenant with an account of its own."""
+    """One more tenant with an account of its own; in a bucket of the dispatchers' shards, where given."""
     tenant = TenantId(ids.new())
+    if bucket is not None:
+        tenant = TenantId(UUID(bytes=tenant.bytes[:15] + bytes([bucket])))
     admin.execute(
         "INSERT INTO tenant (id, slug, name, max_running, created_at) VALUES (%s, %s, %s, %s, app_now())",
         (tenant, slug, slug.title(), max_running),
@@ -49,6 +53,21 @@ def make_listener(admin: psycopg.Connection, tenant: TenantId, state: str = "ena
         " VALUES (%s, %s, 'https://example.com/hook', '', '{*}', %s, %s, app_now())",
         (ids.new(), tenant, secret, state),
     )
+
+
+def make_worker(
+    admin: psycopg.Connection,
+    slots: int,
+    lanes: tuple[str, ...] = ("interactive", "standard", "batch"),
+) -> WorkerId:
+    """A worker that was just heard."""
+    made = WorkerId(ids.new())
+    admin.execute(
+        "INSERT INTO worker (id, host, pid, lanes, slots, started_at, seen_at)"
+        " VALUES (%s, 'here', 1, %s, %s, app_now(), app_now())",
+        (made, list(lanes), slots),
+    )
+    return made
 
 
 async def heads(

@@ -4,6 +4,7 @@ celery         the Celery app and its settings
 asyncio_pool   Celery's pool on one event loop
 jobs           the task that runs an attempt
 deliveries     the task that sends a webhook
-control        dispatcher, waker, reaper, relay, sealer, rollups
+control        the dispatchers and every other loop
 leadership     one loop, one advisory lock
+sharding       the dispatchers, shared out among the control processes
 """

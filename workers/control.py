@@ -24,10 +24,10 @@ from app.intake.admission import Desk
 from app.jobs.transitions import Released
 from app.ratelimit.limiter import Limiter
 from app.schedules import firing
-from app.scheduling import costs, dispatch, quarantine, reaper, waker
+from app.scheduling import costs, dispatch, division, quarantine, reaper, shards, waker
 from app.usage import rollups
 from app.webhooks import deliveries, endpoints, relay
-from workers import leadership, publishing
+from workers import leadership, publishing, sharding
 
 log = structlog.get_logger()
 
@@ -93,17 +93,19 @@ class _Pace:
         self._heard.clear()
 
 
-async def dispatcher(db: Database, chosen: Settings, publisher: publishing.Publisher) -> None:
-    """Release jobs while there are free slots; sleep until something is heard, a second at most."""
+async def dispatcher(
+    db: Database, chosen: Settings, publisher: publishing.Publisher, shard: int
+) -> None:
+    """Release a shard's jobs while there are free slots; sleep until something is heard, a second at most."""
     lease = chosen.leases.dispatch
     async with (
         _listening(db, "dispatch") as heard,
         await db.connect_hot(settings=dispatch.SETTINGS) as connection,
     ):
-        epoch = await dispatch.lead(connection)
+        lead = await dispatch.lead(connection, shard)
         pace = _Pace(heard, gap=DISPATCH_GAP, longest=chosen.scheduling.fallback.total_seconds())
         while True:
-            done = await dispatch.release(connection, epoch, chosen.scheduling, lease)
+            done = await dispatch.release(connection, lead, chosen.scheduling, lease)
             refused = await _publish(publisher, done.released)
             if refused:
                 log.error("dispatch.broker_refused", jobs=len(refused))
@@ -183,11 +185,11 @@ def _drained(seconds: float, work: Callable[[], Awaitable[int]]) -> Callable[[],
 def loops(
     desk: Desk, chosen: Settings, publisher: publishing.Publisher
 ) -> dict[str, Callable[[], Awaitable[None]]]:
-    """Every loop by its name, which is its lock's."""
+    """Every loop by its name, which is its lock's; beside them, the dispatchers (sharding.py)."""
     db, limiter = desk.db, desk.limiter
     shelf = storing.open_store(chosen.files_folder)
     return {
-        "dispatcher": lambda: dispatcher(db, chosen, publisher),
+        "slots": _following(db, lambda connection: division.follow(connection, chosen.scheduling)),
         "waker": _every(db, WAKE_SECONDS, waker.wake),
         "reaper": lambda: reaping(db, chosen.leases),
         "relay": lambda: relaying(db, publisher, chosen),
@@ -207,6 +209,14 @@ def loops(
     }
 
 
+async def _dispatchers(db: Database, chosen: Settings, publisher: publishing.Publisher) -> None:
+    async def lay_out(connection: Connection) -> None:
+        if await shards.lay_out(connection, chosen.dispatch_shards, chosen.scheduling):
+            log.info("shards.laid_out", shards=chosen.dispatch_shards)
+
+    await sharding.share_out(db, lay_out, lambda shard: dispatcher(db, chosen, publisher, shard))
+
+
 async def run(chosen: Settings) -> None:
     """Run all loops until SIGINT or SIGTERM."""
     db = platform.database(chosen, pool_size=8)
@@ -214,8 +224,11 @@ async def run(chosen: Settings) -> None:
     limiter = Limiter(chosen.cache_url, chosen.ratelimit)
     desk = platform.desk(chosen, db, limiter)
     tasks = [
-        asyncio.create_task(leadership.lead(name, db, work), name=name)
-        for name, work in loops(desk, chosen, publisher).items()
+        asyncio.create_task(_dispatchers(db, chosen, publisher), name="dispatchers"),
+        *(
+            asyncio.create_task(leadership.lead(name, db, work), name=name)
+            for name, work in loops(desk, chosen, publisher).items()
+        ),
     ]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,8 +1,9 @@
 """One loop, one advisory lock: replicas stand by, and a frozen leader loses the lock by itself.
 
 The lock is only for efficiency: every statement of a loop is safe to run twice. It is tried, never
-waited for (a waiting statement pins the oldest snapshot), on a connection of its own that dies when it
-is silent for three seconds; the holder speaks once a second.
+waited for (a waiting statement pins the oldest snapshot), on a connection of its own that the server ends
+when it is silent for two seconds; the holder speaks twice a second. So another leads within three seconds
+of a leader that was killed, is frozen, or is cut off: the last two lose the lock by their silence.
 """
 
 import asyncio
@@ -18,11 +19,16 @@ from app.core.db import Database
 log = structlog.get_logger()
 
 TRY_SECONDS: Final = 0.5
-PING_SECONDS: Final = 1.0
-SETTINGS: Final = {"idle_session_timeout": "3s"}
+PING_SECONDS: Final = 0.5
+SILENCE_SECONDS: Final = 2
+SETTINGS: Final = {"idle_session_timeout": f"{SILENCE_SECONDS}s"}
 FAMILY: Final = 7_214_000  # the first half of the lock's key: Towpath's loops
 
 Connection = psycopg.AsyncConnection[Any]
+
+
+class _CutOff(Exception):
+    """The lock's connection is silent: the server has ended its session, or will."""
 
 
 async def lead(name: str, db: Database, work: Callable[[], Awaitable[None]]) -> None:
@@ -37,7 +43,7 @@ async def lead(name: str, db: Database, work: Callable[[], Awaitable[None]]) -> 
                 await _acquire(connection, name)
                 log.info("loop.leads", loop=name)
                 await _hold(connection, work)
-        except psycopg.Error as error:
+        except (psycopg.Error, _CutOff) as error:
             log.warning("loop.lock_lost", loop=name, error=str(error))
         except Exception:  # a loop outlives its faults; each is logged
             log.exception("loop.failed", loop=name)
@@ -72,5 +78,11 @@ async def _hold(connection: Connection, work: Callable[[], Awaitable[None]]) -> 
 
 async def _ping(connection: Connection) -> None:
     while True:
-        await connection.execute("SELECT 1")
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                await connection.execute("SELECT 1")
+        except (
+            TimeoutError
+        ) as error:  # a peer that is cut off answers nothing, and the socket doesn't say so
+            raise _CutOff("The database doesn't answer.") from error
         await asyncio.sleep(PING_SECONDS)

@@ -14,7 +14,7 @@ from app.jobs.states import LANES
 from app.llm.config import LlmConfig
 from app.ratelimit.config import RatelimitConfig
 from app.schedules.config import SchedulesConfig
-from app.scheduling.config import SchedulingConfig
+from app.scheduling.config import MAX_SHARDS, SchedulingConfig
 from app.secrets.config import SecretsConfig
 from app.webhooks.config import WebhooksConfig
 
@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     sentry_dsn: str | None = None
     log_level: str = "info"
     log_json: bool = True
+    # Dispatchers that share the tenants out; the control process that starts last decides.
+    dispatch_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
     api: ApiConfig = ApiConfig()
     worker: WorkerConfig = WorkerConfig()
     leases: LeaseConfig = LeaseConfig()

@@ -27,7 +27,9 @@ async def keep(family: Family, url: str) -> None:
                     if seen.needed:
                         until = now + LINGER_SECONDS
                     if family.want(NAME, now < until):
-                        say(f"{NAME} {'starts' if now < until else 'ends'}: {seen.queued} jobs wait")
+                        say(
+                            f"{NAME} {'starts' if now < until else 'ends'}: {seen.queued} jobs wait"
+                        )
                     await asyncio.sleep(LOOK_SECONDS)
         except psycopg.Error:
             await asyncio.sleep(LOOK_SECONDS)

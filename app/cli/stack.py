@@ -242,9 +242,7 @@ async def _live(
     shown = asyncio.create_task(_show(family, started, clock, options, demo))
     stopped = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait(
-            {watcher, keeper, shown, stopped}, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait({watcher, keeper, shown, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if shown.done():
             shown.result()
             if not options.once:

@@ -20,8 +20,8 @@ EVERY: Final = 1.0  # seconds between two counts, at least
 
 _PAGE: Final = statements.load(__file__, "count_page")
 _PUBLISH: Final = statements.load(__file__, "publish_levels")
-_BEGIN: Final = ("", UUID(int=0), -(2**63), datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
-_CURSOR: Final = ("lane", "tenant", "cap_group", "rank", "job")
+_BEGIN: Final = ("", 0, UUID(int=0), -(2**63), datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
+_CURSOR: Final = ("lane", "bucket", "tenant", "cap_group", "rank", "job")
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -61,7 +61,7 @@ async def count(connection: Connection, page: int = PAGE) -> None:
         last = None
         if sum(row.jobs for row in rows) == page:
             end = rows[-1]
-            last = (end.lane, end.tenant, end.last_group, end.last_rank, end.last_job)
+            last = (end.lane, end.bucket, end.tenant, end.last_group, end.last_rank, end.last_job)
             await asyncio.sleep((time.monotonic() - began) * (1 / SHARE - 1))
     bind = {
         "lanes": [lane for lane, _ in sums], "tenants": [whose for _, whose in sums],

@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, no_json_null
@@ -49,11 +57,12 @@ class Job(Base):
         CheckConstraint("max_cost_nanousd > 0", name="max_cost_positive"),
         CheckConstraint("max_attempts > 0", name="max_attempts_positive"),
         *map(no_json_null, ("output", "error", "progress", "limits")),
-        # The dispatcher walks this a kind of work at a time, so that a full cap is passed over in one step;
+        # Each dispatcher walks its buckets a kind of work at a time, so that a full cap is passed over in one step;
         # rank = queued_at less the priority's head start.
         Index(
             "job_queued",
             "lane",
+            "bucket",
             "tenant",
             "cap_group",
             "rank",
@@ -63,6 +72,7 @@ class Job(Base):
         Index(
             "job_active",
             "lane",
+            "bucket",
             "tenant",
             "cap_group",
             postgresql_where="state IN ('dispatched', 'running')",
@@ -92,6 +102,10 @@ class Job(Base):
 
     id: Mapped[JobId] = mapped_column(primary_key=True)
     tenant: Mapped[TenantId] = mapped_column(ForeignKey("tenant.id"))
+    # A random byte of its tenant's id: a dispatcher's shard is a range of these.
+    bucket: Mapped[int] = mapped_column(
+        SmallInteger, Computed("get_byte(uuid_send(tenant), 15)", persisted=True)
+    )
     key: Mapped[KeyId | None]
     workflow: Mapped[str]
     version: Mapped[VersionId]

@@ -91,7 +91,8 @@ async def queue_position(session: AsyncSession, job: Job) -> int | None:
     ahead = (
         select(Job.id)
         .where(
-            Job.lane == job.lane, Job.tenant == job.tenant, Job.state == "queued",
+            Job.lane == job.lane, Job.bucket == job.bucket, Job.tenant == job.tenant,
+            Job.state == "queued",
             (Job.rank < job.rank) | ((Job.rank == job.rank) & (Job.id < job.id)),
         )
         .limit(POSITION_CAP - 1)

@@ -2,6 +2,8 @@
 
 fairness   who gets the next free slot: lanes, tenants, caps, pure
 dispatch   one pass of the dispatcher: what to publish is its answer
+shards     who serves which tenants, where there are several dispatchers
+division   the slots shared out to the shards
 costs      what workflows really cost beside what was predicted
 capping    caps that operators set: put, clear, listed
 waker      level-triggered: time come, money free, deadline passed

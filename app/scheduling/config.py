@@ -1,11 +1,13 @@
 """Settings of release."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, Field, PositiveInt
 
 from app.jobs.states import QUARANTINE
+
+MAX_SHARDS: Final = 64
 
 
 class SchedulingConfig(BaseModel, frozen=True, extra="forbid"):

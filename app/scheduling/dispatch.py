@@ -15,10 +15,11 @@ from app.core.ids import TenantId
 from app.jobs import caps, endings, transitions
 from app.jobs.caps import Cap
 from app.jobs.transitions import End, Released
-from app.scheduling import fairness
+from app.scheduling import fairness, shards
 from app.scheduling.config import SchedulingConfig
 from app.scheduling.errors import NotLeading
 from app.scheduling.fairness import Lane, Line, Plan, Pool, Waiting
+from app.scheduling.shards import Lead
 
 _LEAD = statements.load(__file__, "lead")
 _LEADING = statements.load(__file__, "leading")
@@ -27,6 +28,8 @@ _RUNNING = statements.load(__file__, "running")
 _CAPS = statements.load(__file__, "caps")
 _LINES = statements.load(__file__, "lines")
 _DEEPER = statements.load(__file__, "deeper")
+_USE = statements.load(__file__, "use")
+_WANT = statements.load(__file__, "want")
 _REMEMBER = statements.load(__file__, "remember")
 _TIDY = statements.load(__file__, "tidy")
 
@@ -41,7 +44,12 @@ SETTINGS: Final = {
     # A release that a crash of the server takes back is a job that is queued again; whatever builds on it,
     # such as a claim, makes it durable. Not waiting for the disk is half of a pass.
     "synchronous_commit": "off",
+    # A leader that is frozen or cut off in a pass holds its shard no longer than its lock (workers/leadership.py).
+    "idle_in_transaction_session_timeout": "2s",
 }
+WANTS_SECONDS: Final = (
+    0.25  # how old a shard's report of who waits may be, while it has no slot to give
+)
 LINES_OF_TENANT: Final = 64  # seen in a lane and pass: a tenant with more kinds of work takes turns
 LOOKS: Final = 3  # at lines that prove too short in one pass; then the next pass goes on
 
@@ -54,58 +62,76 @@ class Pass:
     more: bool
 
 
-async def lead(connection: Connection) -> int:
-    """Take the lead. Gives the epoch to pass to `release`."""
-    row = await (await connection.execute(_LEAD.raw)).fetchone()
-    assert row is not None  # noqa: S101 - the first migration made the row
-    return int(row.epoch)
+async def lead(connection: Connection, shard: int = 0) -> Lead:
+    """Take the lead of a shard. Raises NotLeading where there is no such shard any more."""
+    row = await (await connection.execute(_LEAD.raw, {"shard": shard})).fetchone()
+    if row is None:
+        raise NotLeading("There is no such shard.")
+    return Lead(shard, row.shards, row.epoch)
 
 
 async def release(
-    connection: Connection, epoch: int, config: SchedulingConfig, lease: timedelta
+    connection: Connection, lead: Lead, config: SchedulingConfig, lease: timedelta
 ) -> Pass:
     """Release jobs into free slots, fairly, under every cap. One transaction. Raises NotLeading.
 
     In a pipeline: what doesn't need an answer of the one before goes out with it.
     """
+    buckets = {"low": lead.low, "high": lead.high}
     async with connection.pipeline(), connection.transaction():
-        leading = await connection.execute(_LEADING.raw, {"epoch": epoch})
+        leading = await connection.execute(_LEADING.raw, {"shard": lead.shard, "epoch": lead.epoch})
         slots = await connection.execute(_SLOTS.raw, {"silence": config.worker_silence})
+        part = None if lead.alone else await _part(connection, lead, config)
         led = await leading.fetchone()
         if led is None:
             raise NotLeading("Another dispatcher leads.")
         workers = await slots.fetchall()
         pools, free = _pools(workers)
-        if free <= 0:
+        if part is not None:
+            pools = shards.own_pools(pools, led.grants, await part.fetchall())
+            free = min(free, sum(pool.free for pool in pools))
+            config = shards.own_lanes(config, led.shares)
+        if free <= 0 and (lead.alone or led.wants_age_seconds < WANTS_SECONDS):
             return Pass({}, more=False)
-        batch = min(free, config.batch)
-        lines_bind = {"free": batch, "kinds": LINES_OF_TENANT, "half_life": config.half_life}
+        batch = max(1, min(free, config.batch))
+        lines_bind = {
+            "lanes": list(config.shares), "free": batch, "kinds": LINES_OF_TENANT,
+            "half_life": config.half_life,
+        }  # fmt: skip
         # Binary: a thousand lines are read in a third of the time.
-        heads = await connection.execute(_LINES.raw, lines_bind, binary=True)
-        active = await connection.execute(_RUNNING.raw)
+        heads = await connection.execute(_LINES.raw, lines_bind | buckets, binary=True)
+        active = await connection.execute(_RUNNING.raw, buckets)
         operators = await connection.execute(_CAPS.raw)
         rows = await heads.fetchall()
-        if not rows:
+        if not rows and (lead.alone or not led.wants):
             return Pass({}, more=False)
         busy = await active.fetchall()
-        most = {
-            (row.owner, row.kind, row.name): row.max_running for row in await operators.fetchall()
-        }
-        lines = _lines(rows, most)
+        lines = _lines(rows, _allowed(await operators.fetchall()))
         running, unclaimed = _by_lane(busy)
-        levels = levels_of(led.levels, led.age_seconds, config)
-        lanes = lanes_of(config, pools, running, unclaimed, levels)
         counts = _counts(busy)
+        if not lead.alone:
+            # Against what its jobs have in all, too: they may be at workers of another kind than was granted.
+            granted = sum(pool.slots for pool in pools) - running.total()
+            free = max(0, min(free, sum(pool.free for pool in pools) - unclaimed.total(), granted))
+            spanning = shards.spanning(lines)
+            if spanning:
+                counts = _counts(await _held(connection, spanning, lines))
+        levels = shards.levels_of(led.levels, led.age_seconds, config)
+        lanes = lanes_of(config, pools, running, unclaimed, levels)
         made = fairness.plan(free, batch, lanes, lines, counts)
         for _ in range(LOOKS - 1):
             if not made.short:
                 break
             await _deepen(connection, lines, made, batch)
             made = fairness.plan(free, batch, lanes, lines, counts)
+        wants = {} if lead.alone else shards.wants(lines, made, counts, busy)
         if not made.picks:
+            if not lead.alone:
+                bind = {"shard": lead.shard, "wants": json.dumps(wants)}
+                await connection.execute(_WANT.raw, bind)
             return Pass({}, more=False)
         released = await transitions.dispatch(connection, [job.job for _, job in made.picks], lease)
-        await _remember(connection, made, released)
+        await _remember(connection, lead, made, released, wants)
     complete = len(released) == len(made.picks) < config.batch and not made.short
     groups = grouped(released, config.grouped, [worker.lanes for worker in workers])
     return Pass(groups, more=bool(released) and not complete)
@@ -126,6 +152,36 @@ def grouped(
     return groups
 
 
+async def _part(
+    connection: Connection, lead: Lead, config: SchedulingConfig
+) -> psycopg.AsyncCursor[Any]:
+    bind = {"low": lead.low, "high": lead.high, "silence": config.worker_silence}
+    return await connection.execute(_USE.raw, bind)
+
+
+def _allowed(rows: Sequence[Any]) -> dict[Cap, int]:
+    return {(row.owner, row.kind, row.name): row.max_running for row in rows}
+
+
+async def _held(
+    connection: Connection, spanning: Sequence[Cap], lines: list[Line]
+) -> Sequence[Any]:
+    """Hold caps that count over all shards, in key order, and read the lines' limits and what runs anew.
+
+    Gives what runs in every shard, as it is while the caps are held.
+    """
+    allowed = await shards.hold_caps(connection, spanning)
+    for place, line in enumerate(lines):
+        most = {
+            cap: allowed.get(cap, was)
+            for cap, was in line.most.items()
+            if cap in allowed or cap not in spanning
+        }
+        lines[place] = replace(line, most=most)
+    everywhere = {"low": 0, "high": shards.BUCKETS - 1}
+    return await (await connection.execute(_RUNNING.raw, everywhere)).fetchall()
+
+
 def _pools(workers: Sequence[Any]) -> tuple[list[Pool], int]:
     """The workers by what they serve, and how many of their slots are free in all."""
     slots: Counter[frozenset[str]] = Counter()
@@ -137,14 +193,6 @@ def _pools(workers: Sequence[Any]) -> tuple[list[Pool], int]:
     unclaimed = workers[0].unclaimed if workers else 0
     pools = [Pool(served, count, free[served]) for served, count in slots.items()]
     return pools, free.total() - unclaimed
-
-
-def levels_of(
-    levels: Mapping[str, float], age_seconds: float, config: SchedulingConfig
-) -> dict[str, float]:
-    """The lanes' levels as they are now: they decay like what was released."""
-    left = 0.5 ** (age_seconds / config.half_life.total_seconds())
-    return {lane: level * left for lane, level in levels.items()}
 
 
 def lanes_of(
@@ -236,14 +284,20 @@ def depth_of(short: Sequence[Line], batch: int, made: Plan) -> int:
     return min(batch, max(len(line.jobs) for line in short) + 1 + 2 * left // len(short))
 
 
-async def _remember(connection: Connection, made: Plan, released: Sequence[Released]) -> None:
+async def _remember(
+    connection: Connection,
+    lead: Lead,
+    made: Plan,
+    released: Sequence[Released],
+    wants: Mapping[str, tuple[int, int]],
+) -> None:
     costs: Counter[tuple[str, TenantId]] = Counter()
     for item in released:
         costs[item.lane, item.tenant] += item.predicted_nanousd
     bind = {
         "lanes": [lane for lane, _ in made.had], "tenants": [tenant for _, tenant in made.had],
         "had": list(made.had.values()), "costs": [costs[place] for place in made.had],
-        "levels": json.dumps(made.levels),
+        "levels": json.dumps(made.levels), "shard": lead.shard, "wants": json.dumps(wants),
     }  # fmt: skip
     await connection.execute(_REMEMBER.raw, bind)
 

@@ -13,12 +13,20 @@ from app.jobs.states import sql_list
 
 
 class DispatchShard(Base):
-    """One row a shard. Whoever leads has raised its epoch; an older leader's statements find no row."""
+    """One row a shard: whoever leads it has raised its epoch; an older leader's statements find no row.
+
+    `shards` is how many there are, the same in every row; rows from there on are not in use.
+    """
 
     __tablename__ = "dispatch_shard"
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    shards: Mapped[int]
     epoch: Mapped[int]
+    grants: Mapped[dict[str, Any]]  # its part of the slots by kind of worker: shards.kind
+    shares: Mapped[dict[str, Any]]  # its part of each lane, beside its other lanes
+    wants: Mapped[dict[str, Any]]  # by lane, what its last look would have released: division.Want
+    wants_at: Mapped[datetime]
     levels: Mapped[dict[str, Any]]  # what each lane had reached at `levels_at`: fairness.Lane.level
     levels_at: Mapped[datetime]
     learnt_until: Mapped[datetime]  # the end of the last job that costs.py has taken in

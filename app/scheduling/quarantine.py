@@ -11,7 +11,9 @@ from app.core import statements
 
 log = structlog.get_logger()
 
-PATIENCE: Final = timedelta(seconds=30)  # a worker is started within seconds where `towpath up` runs
+PATIENCE: Final = timedelta(
+    seconds=30
+)  # a worker is started within seconds where `towpath up` runs
 SILENCE: Final = timedelta(seconds=3)  # of a worker that is there: three heartbeats
 
 _LOOK = statements.load(__file__, "quarantine")

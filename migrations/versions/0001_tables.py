@@ -42,7 +42,18 @@ def upgrade() -> None:
     op.create_table(
         "dispatch_shard",
         sa.Column("id", sa.BigInteger(), nullable=False),
+        sa.Column("shards", sa.BigInteger(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "grants", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column(
+            "shares", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column(
+            "wants", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column("wants_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column(
             "levels", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
         ),
@@ -519,6 +530,12 @@ def upgrade() -> None:
         "job",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column(
+            "bucket",
+            sa.SmallInteger(),
+            sa.Computed("get_byte(uuid_send(tenant), 15)", persisted=True),
+            nullable=False,
+        ),
         sa.Column("key", sa.Uuid(), nullable=True),
         sa.Column("workflow", sa.Text(), nullable=False),
         sa.Column("version", sa.Uuid(), nullable=False),
@@ -641,7 +658,7 @@ def upgrade() -> None:
     op.create_index(
         "job_active",
         "job",
-        ["lane", "tenant", "cap_group"],
+        ["lane", "bucket", "tenant", "cap_group"],
         unique=False,
         postgresql_where="state IN ('dispatched', 'running')",
     )
@@ -664,7 +681,7 @@ def upgrade() -> None:
     op.create_index(
         "job_queued",
         "job",
-        ["lane", "tenant", "cap_group", "rank", "id"],
+        ["lane", "bucket", "tenant", "cap_group", "rank", "id"],
         unique=False,
         postgresql_where="state = 'queued'",
     )

@@ -36,7 +36,9 @@ def upgrade() -> None:
             "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
         )
     op.execute(
-        "INSERT INTO dispatch_shard (id, epoch, levels, levels_at, learnt_until) VALUES (0, 0, '{}', now(), now())"
+        "INSERT INTO dispatch_shard"
+        " (id, shards, epoch, grants, shares, wants, wants_at, levels, levels_at, learnt_until)"
+        " VALUES (0, 1, 0, '{}', '{}', '{}', 'epoch', '{}', now(), now())"
     )
     op.execute("GRANT USAGE ON SCHEMA public TO towpath_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO towpath_app")

@@ -146,7 +146,9 @@ def test_dispatch_walks_the_queue_by_its_index(app_url: str, queue: list[TenantI
         slots = explain_generic(connection, "scheduling/slots")
         assert indexes(slots) == {"worker_heard", "attempt_of_worker"}
         assert indexes(explain_generic(connection, "jobs/dispatch")) == {"job_pkey"}
-        for plan in (lines, deeper, slots):
+        use = explain_generic(connection, "scheduling/use")
+        assert indexes(use) == {"attempt_of_worker", "worker_pkey"}
+        for plan in (lines, deeper, slots, use):
             assert not whole_reads(plan)
 
 
@@ -154,7 +156,7 @@ def test_the_queue_is_counted_in_the_order_of_its_index(
     app_url: str, queue: list[TenantId]
 ) -> None:
     bind = {
-        "lane": "", "tenant": UUID(int=0), "cap_group": 0, "rank": datetime(1, 1, 1, tzinfo=UTC),
+        "lane": "", "bucket": 0, "tenant": UUID(int=0), "cap_group": 0, "rank": datetime(1, 1, 1, tzinfo=UTC),
         "job": UUID(int=0), "page": 5_000,
     }  # fmt: skip
     with hot(app_url, {"enable_seqscan": "off"}) as connection:

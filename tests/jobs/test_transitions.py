@@ -332,7 +332,10 @@ async def test_a_second_loss_sends_a_job_into_quarantine_and_a_retry_takes_it_ou
     [alone] = await transitions.dispatch(hot, [job], LEASE)
     [item] = await transitions.claim(hot, [(job, alone.attempt)], worker=WORKER, lease=LEASE)
     assert item is not None
-    assert (item.lane, item.quarantined) == ("standard", True)  # money is told of by the client's lane
+    assert (item.lane, item.quarantined) == (
+        "standard",
+        True,
+    )  # money is told of by the client's lane
     await transitions.end(hot, [end(item, last)])
     assert row(admin, job, "state", "error->>'code'") == ("failed", "worker_lost")
     await transitions.retry(session, tenant, job, actor=ACTOR, request_id=None)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from app.core import ids
 from app.core.ids import JobId, TenantId
 from app.jobs.caps import Cap
-from app.scheduling import dispatch, fairness
+from app.scheduling import dispatch, fairness, shards
 from app.scheduling.config import SchedulingConfig
 from app.scheduling.fairness import Line, Plan, Pool, Waiting
 from tests.scheduling.queues import at
@@ -84,7 +84,7 @@ class World:
     def _decay(self) -> None:
         half_life = self.config.half_life / timedelta(seconds=1)
         left = 0.5 ** (TICK / half_life)
-        self.levels = dispatch.levels_of(self.levels, TICK, self.config)
+        self.levels = shards.levels_of(self.levels, TICK, self.config)
         self.had = {place: cost * left for place, cost in self.had.items() if cost > 1e-6}
 
     def _pass(self) -> bool:

@@ -15,9 +15,9 @@ from app.scheduling import costs, dispatch
 from app.scheduling.config import SchedulingConfig
 from app.usage import meter
 from app.usage.pricing import Tokens
-from tests.arrange import make_jobs, make_tenant, make_workflow
+from tests.arrange import make_jobs, make_tenant, make_worker, make_workflow
 from tests.budgets import scene
-from tests.scheduling.test_passes import LEASE, worker
+from tests.scheduling.test_passes import LEASE
 
 observed = st.tuples(st.integers(2, 10**12), st.integers(0, 10**12))
 
@@ -110,7 +110,7 @@ async def test_who_predicts_far_too_much_is_served_by_what_it_really_uses(
     for each in (tenant, other):
         make_jobs(admin, each, make_workflow(admin, each), 40)
     admin.execute("INSERT INTO workflow_cost VALUES (%s, 'noop', 0.25, now())", (tenant,))
-    worker(admin, 20, ("standard",))
+    make_worker(admin, 20, ("standard",))
     done = await dispatch.release(hot, await dispatch.lead(hot), SchedulingConfig(), LEASE)
     mine = [item for [item] in done.released["standard"] if item.tenant == tenant]
     assert len(mine) == 16  # four for each of the other's

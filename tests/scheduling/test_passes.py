@@ -13,14 +13,16 @@ from app.budgets import ledger
 from app.budgets.ledger import Labels, Place
 from app.core import ids
 from app.core.db import Database
-from app.core.ids import AttemptId, HoldId, JobId, TenantId, WorkerId
+from app.core.ids import AttemptId, HoldId, JobId, TenantId
 from app.jobs import endings, transitions
 from app.jobs.transitions import Released
 from app.scheduling import dispatch, quarantine, reaper, waker
 from app.scheduling.config import SchedulingConfig
 from app.scheduling.errors import NotLeading
+from app.scheduling.shards import Lead
 from app.usage import pricing
 from tests.arrange import make_jobs, make_tenant, make_workflow
+from tests.arrange import make_worker as worker
 from tests.waiting import until
 
 LEASE = timedelta(seconds=5)
@@ -34,27 +36,13 @@ async def hot(db: Database) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         yield connection
 
 
-def worker(
-    admin: psycopg.Connection,
-    slots: int,
-    lanes: tuple[str, ...] = ("interactive", "standard", "batch"),
-) -> WorkerId:
-    made = WorkerId(ids.new())
-    admin.execute(
-        "INSERT INTO worker (id, host, pid, lanes, slots, started_at, seen_at)"
-        " VALUES (%s, 'here', 1, %s, %s, app_now(), app_now())",
-        (made, list(lanes), slots),
-    )
-    return made
-
-
 def count(admin: psycopg.Connection, where: str) -> int:
     row = admin.execute(f"SELECT count(*) FROM job WHERE {where}").fetchone()
     assert row is not None
     return int(row[0])
 
 
-async def release(hot: psycopg.AsyncConnection[Any], epoch: int) -> list[Released]:
+async def release(hot: psycopg.AsyncConnection[Any], epoch: Lead) -> list[Released]:
     done = await dispatch.release(hot, epoch, CONFIG, LEASE)
     return [item for groups in done.released.values() for group in groups for item in group]
 

@@ -9,6 +9,6 @@ SELECT line.lane, line.tenant, line.cap_group, head.job, head.rank, head.cost
  CROSS JOIN LATERAL (
        SELECT q.id AS job, q.rank, greatest(1.0, q.predicted_nanousd * coalesce(c.ratio, 1.0)) AS cost
          FROM job q LEFT JOIN workflow_cost c ON c.tenant = q.tenant AND c.workflow = q.workflow
-        WHERE q.lane = line.lane AND q.tenant = line.tenant AND q.cap_group = line.cap_group
-          AND q.state = 'queued'
+        WHERE q.lane = line.lane AND q.bucket = get_byte(uuid_send(line.tenant), 15)
+          AND q.tenant = line.tenant AND q.cap_group = line.cap_group AND q.state = 'queued'
         ORDER BY q.rank, q.id LIMIT :depth) AS head

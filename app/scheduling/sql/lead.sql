@@ -1,5 +1,6 @@
 -- Lead: raise the shard's epoch; statements of an older leader find no row from then on.
--- Takes   nothing
--- Gives   (epoch)
+-- Takes   shard int
+-- Gives   (epoch, shards); or no row: there is no such shard any more
 -- Locks   dispatch_shard
-UPDATE dispatch_shard SET epoch = epoch + 1 WHERE id = 0 RETURNING epoch
+-- Races   a change of the number of shards: whoever is first; it raises every epoch
+UPDATE dispatch_shard SET epoch = epoch + 1 WHERE id = :shard AND id < shards RETURNING epoch, shards

@@ -1,5 +1,6 @@
 -- Remember: what a pass released. `served` is the memory of fairness, `released` the pace of the queue, by minute.
--- Takes   lanes text[] · tenants uuid[] · had float8[] · costs bigint[] (the same length) · levels jsonb
+-- Takes   shard int · wants jsonb · lanes text[] · tenants uuid[] · had float8[] · costs bigint[]
+--         (the same length) · levels jsonb
 -- Gives   nothing
 -- Locks   dispatch_shard (held since leading.sql); served and released, in the order of lane and tenant
 -- Races   none: only the leader of the shard writes here
@@ -11,7 +12,9 @@ WITH given AS MATERIALIZED (
      ORDER BY lane, tenant
 ),
 reached AS (
-    UPDATE dispatch_shard SET levels = CAST(:levels AS jsonb), levels_at = app_now() WHERE id = 0
+    UPDATE dispatch_shard SET levels = CAST(:levels AS jsonb), levels_at = app_now(),
+           wants = CAST(:wants AS jsonb), wants_at = app_now()
+     WHERE id = :shard
 ),
 remembered AS (
     INSERT INTO served (lane, tenant, had_nanousd, at)

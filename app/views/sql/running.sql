@@ -4,4 +4,5 @@
 -- Locks   nothing
 -- Index   job_active, once a lane
 SELECT count(*) FROM job
- WHERE state IN ('dispatched', 'running') AND tenant = :tenant
+ WHERE state IN ('dispatched', 'running')
+   AND bucket = get_byte(uuid_send(CAST(:tenant AS uuid)), 15) AND tenant = :tenant

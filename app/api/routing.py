@@ -81,7 +81,9 @@ class Route(APIRoute):
         # Who may call it, or None where everybody may; and the name that limits know it by.
         self.guard = _guard(self.dependant)
         self.named = f"{min(self.methods or ())} {self.path_format}"
-        if _is_plain(self.dependant):
+        # Whether it answers without FastAPI's solver; and then also without its router.
+        self.is_short = _is_plain(self.dependant)
+        if self.is_short:
             self._bodies = [
                 (one.name, _model(one.field_info)) for one in self.dependant.body_params
             ]

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from app.bootstrap import reporting, settings
 from app.jobs.states import LANES, QUARANTINE
+from workers.holding import Held
 
 WEBHOOKS = "towpath.webhooks"
 EVENTS_SECONDS = 0.25
@@ -71,7 +72,7 @@ def make(chosen: settings.Settings) -> Celery:
         worker_redirect_stdouts=False,
         enable_utc=True,
     )
-    app.steps["consumer"].add(Gathered)
+    app.steps["consumer"].update((Gathered, Held))
     return app
 
 

@@ -19,6 +19,7 @@ from app.api import (
     jobs,
     keys,
     limits_page,
+    operations,
     problems,
     schedules,
     usage,
@@ -34,7 +35,7 @@ from app.views.watching import Watch
 
 _ROUTERS = (
     jobs.router, events.router, schedules.router, collections.router, workflows.router, webhook_endpoints.router,
-    usage.router, budgets.router, keys.router, limits_page.router, health.router, docs.router,
+    usage.router, budgets.router, keys.router, limits_page.router, operations.router, health.router, docs.router,
 )  # fmt: skip
 
 

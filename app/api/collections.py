@@ -241,6 +241,7 @@ async def delete_collection(
         "idempotency_key_reused",
         "idempotency_key_missing",
         "disabled",
+        "draining",
         "budget_exhausted",
         "unknown_workflow",
     ),

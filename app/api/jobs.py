@@ -34,6 +34,7 @@ _RETRY: Final = "POST /v1/jobs/{id}/retry"
 
 _ADMISSION: Final = (
     "budget_exhausted", "unknown_workflow", "unpriced_model", "idempotency_key_reused", "disabled",
+    "draining",
     "idempotency_key_missing", "rate_limited_tokens",
     "queue_full", "overloaded", "duplicate_job",
 )  # fmt: skip

@@ -34,11 +34,16 @@ _PATH_EXAMPLES: Final = {
     "/v1/webhook_endpoints": f"whe_{_EXAMPLE_ID}",
     "/v1/collections": "handbook",
     "/v1/workflows": "answer",
+    "/v1/admin/workflows": "answer",
+    "/v1/admin/workers": f"wrk_{_EXAMPLE_ID}",
 }
 _NAMED_EXAMPLES: Final = {
     "document": f"doc_{_EXAMPLE_ID}",
     "delivery": f"dlv_{_EXAMPLE_ID}",
     "number": 3,
+    "lane": "batch",
+    "tenant": "acme",
+    "verb": "pause",
 }
 _PROBLEM: Final[dict[str, Any]] = {
     "type": "object",

@@ -53,6 +53,7 @@ STATUS: Final = {
     "overloaded": 503,
     "unavailable": 503,
     "disabled": 503,
+    "draining": 503,
     "limits_unavailable": 503,
     "internal_error": 500,
     # what ends an attempt, not a request: a fault of ours where a route meets it

@@ -45,6 +45,7 @@ CollectionsWrite = Annotated[Caller, Depends(Scoped("collections:write"))]
 WebhooksWrite = Annotated[Caller, Depends(Scoped("webhooks:write"))]
 UsageRead = Annotated[Caller, Depends(Scoped("usage:read"))]
 KeysWrite = Annotated[Caller, Depends(Scoped("keys:write"))]
+Admin = Annotated[Caller, Depends(Scoped("admin"))]
 
 
 class _StrictRequest(Request):

@@ -40,11 +40,14 @@ class Lease:
 
 @dataclass(slots=True)
 class Holdings:
-    """All leases of one process. `stopping`: no further step is begun."""
+    """All leases of one process. `stopping`: no further step is begun. `held`: an operator lets it take no
+    new work.
+    """
 
     worker: WorkerId
     leases: dict[AttemptId, Lease] = field(default_factory=dict)
     stopping: bool = False
+    held: bool = False
 
     def take(self, attempt: AttemptId, job: JobId) -> Lease | None:
         """A lease for an attempt, or None where this process holds it already: the message came twice."""
@@ -77,9 +80,11 @@ async def beat(
     lanes: Sequence[str],
     slots: int,
 ) -> None:
-    """Enter or refresh this process's worker row."""
+    """Enter or refresh this process's worker row, and hear whether an operator holds it."""
     bind = {
         "worker": holdings.worker, "host": host, "pid": pid, "lanes": list(lanes), "slots": slots,
         "stopping": holdings.stopping,
     }  # fmt: skip
-    await connection.execute(_BEAT.raw, bind)
+    row = await (await connection.execute(_BEAT.raw, bind)).fetchone()
+    assert row is not None  # noqa: S101 - an upsert gives its row
+    holdings.held = row.held

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bootstrap import tenancy
 from app.budgets import accounts
-from app.cli import caps, limits, operating, showing
+from app.cli import caps, limits, operating, pauses, showing
 from app.cli.showing import AsJson
 from app.core import clock, ids, money
 from app.core.errors import NotFound
@@ -46,6 +46,7 @@ app.add_typer(_switches, name="switches")
 app.add_typer(caps.app, name="caps")
 app.add_typer(limits.app, name="limits")
 app.add_typer(limits.plans_app, name="plans")
+pauses.add_to(app)
 
 Slug = Annotated[str, typer.Argument(help="The tenant's slug.")]
 Reason = Annotated[str, typer.Option(help="Why; it stays in the audit trail.")]
@@ -179,7 +180,7 @@ def issue_key(
     """Make a key. It is shown now and never again."""
 
     async def work(session: AsyncSession) -> dict[str, Any]:
-        tenant = await _tenant(session, slug)
+        tenant = await directory.named(session, slug)
         issued = await keys.issue(
             session, tenant.id, name, scope, actor=operating.actor(), expires_at=expires_at
         )
@@ -198,7 +199,7 @@ def revoke_key(
     """End a key; it is refused within a second."""
 
     async def work(session: AsyncSession) -> dict[str, Any]:
-        tenant = await _tenant(session, slug)
+        tenant = await directory.named(session, slug)
         found = ids.parse("key", key)
         if found is None:
             raise NotFound("No such key.")
@@ -213,7 +214,7 @@ def list_keys(slug: Slug, json_: AsJson = False) -> None:
     """A tenant's keys, revoked ones too, newest first."""
 
     async def work(session: AsyncSession) -> list[dict[str, Any]]:
-        tenant = await _tenant(session, slug)
+        tenant = await directory.named(session, slug)
         found = await _all(lambda cursor: keys.listed(session, tenant.id, cursor, _PAGE))
         return [_of_key(facts) for facts in found]
 
@@ -225,7 +226,7 @@ def show_budget(slug: Slug, json_: AsJson = False) -> None:
     """A tenant's cap, what is spent and what is held for calls under way."""
 
     async def work(session: AsyncSession) -> dict[str, Any]:
-        tenant = await _tenant(session, slug)
+        tenant = await directory.named(session, slug)
         return await _of_budget(session, tenant)
 
     showing.show(operating.transact(work), json_)
@@ -236,7 +237,7 @@ def set_budget(slug: Slug, limit: Limit, reason: Reason, json_: AsJson = False) 
     """Set a tenant's hard cap. Below what is spent, it stops the next call."""
 
     async def work(session: AsyncSession) -> dict[str, Any]:
-        tenant = await _tenant(session, slug)
+        tenant = await directory.named(session, slug)
         await accounts.set_limit(session, tenant.id, limit, actor=operating.actor(), reason=reason)
         return await _of_budget(session, tenant)
 
@@ -248,7 +249,7 @@ def clear_overrun(slug: Slug, reason: Reason, json_: AsJson = False) -> None:
     """Unblock an account after a settlement that cost more than its hold."""
 
     async def work(session: AsyncSession) -> dict[str, Any]:
-        tenant = await _tenant(session, slug)
+        tenant = await directory.named(session, slug)
         await accounts.clear_overrun(session, tenant.id, actor=operating.actor(), reason=reason)
         return await _of_budget(session, tenant)
 
@@ -368,18 +369,11 @@ def _change_tenant(
     slug: str, change: Callable[[AsyncSession, Tenant], Awaitable[None]], as_json: bool
 ) -> None:
     async def work(session: AsyncSession) -> dict[str, Any]:
-        tenant = await _tenant(session, slug)
+        tenant = await directory.named(session, slug)
         await change(session, tenant)
         return _of_tenant(tenant)
 
     showing.show(operating.transact(work), as_json)
-
-
-async def _tenant(session: AsyncSession, slug: str) -> Tenant:
-    found = await directory.by_slug(session, slug)
-    if found is None:
-        raise NotFound(f"No tenant is called {slug}.")
-    return found
 
 
 async def _all(page_after: Callable[[str | None], Awaitable[Page[Item]]]) -> list[Item]:

@@ -28,8 +28,9 @@ from app.jobs import caps
 from app.ratelimit import charging
 from app.ratelimit.buckets import Standing
 from app.ratelimit.limiter import Limiter
-from app.switches import levers
+from app.switches import levers, pauses
 from app.switches.errors import Disabled
+from app.switches.pauses import Scope
 from app.tenants.limits import NONE, Limits
 from app.usage import pricing
 from app.usage.errors import UnpricedModel
@@ -134,6 +135,7 @@ class Desk:
     pinned: Recent[tuple[TenantId, str, int | None], Pinned]
     prices: Recent[tuple[str, str], pricing.Price | None]
     off: Recent[None, frozenset[str]]
+    drained: Recent[None, dict[Scope, str]]
     limiter: Limiter
     backlog: Backlog
 
@@ -183,10 +185,14 @@ def open_desk(
         async with db.transaction() as session:
             return await levers.off(session)
 
+    async def drained(_: None) -> dict[Scope, str]:
+        async with db.transaction() as session:
+            return await pauses.drains(session)
+
     return Desk(
         db, config, rungs, GroupCommit(run, db, weigh=_weight), Recent(pin, config.known_for),
-        Recent(price, PRICE_KNOWN_FOR), Recent(off, config.known_for), limiter,
-        Backlog(db, config),
+        Recent(price, PRICE_KNOWN_FOR), Recent(off, config.known_for),
+        Recent(drained, config.known_for), limiter, Backlog(db, config),
     )  # fmt: skip
 
 
@@ -200,11 +206,12 @@ async def admit(
     """Accept a job durably. The same key and intent answer with the first job.
 
     Raises Invalid, UnknownWorkflow, UnpricedModel, BudgetExhausted (its envelope has no room; nothing is
-    stored), IdempotencyKeyReused, DuplicateJob, Disabled, Unavailable, QueueFull, Overloaded, RateLimitedRequests,
-    RateLimitedTokens.
+    stored), IdempotencyKeyReused, DuplicateJob, Disabled, Draining, Unavailable, QueueFull, Overloaded,
+    RateLimitedRequests, RateLimitedTokens.
     """
     if "admission" in await desk.off.get(None):
         raise Disabled("Admission is switched off.", switch="admission")
+    pauses.refuse(await desk.drained.get(None), asker.tenant, spec.lane, spec.workflow)
     await desk.backlog.enter(asker.tenant, asker.limits, spec.lane, desk.group.pending)
     calls: Sequence[Predicted] = ()
     try:

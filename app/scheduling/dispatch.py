@@ -20,6 +20,8 @@ from app.scheduling.config import SchedulingConfig
 from app.scheduling.errors import NotLeading
 from app.scheduling.fairness import Lane, Line, Plan, Pool, Waiting
 from app.scheduling.shards import Lead
+from app.switches import pauses
+from app.switches.pauses import Scope
 
 _LEAD = statements.load(__file__, "lead")
 _LEADING = statements.load(__file__, "leading")
@@ -106,7 +108,7 @@ async def release(
         if not rows and (lead.alone or not led.wants):
             return Pass({}, more=False)
         busy = await active.fetchall()
-        lines = _lines(rows, _allowed(await operators.fetchall()))
+        lines = _lines(rows, await operators.fetchall())
         running, unclaimed = _by_lane(busy)
         counts = _counts(busy)
         if not lead.alone:
@@ -160,7 +162,11 @@ async def _part(
 
 
 def _allowed(rows: Sequence[Any]) -> dict[Cap, int]:
-    return {(row.owner, row.kind, row.name): row.max_running for row in rows}
+    return {(row.owner, row.kind, row.name): row.max_running for row in rows if not row.paused}
+
+
+def _paused(rows: Sequence[Any]) -> frozenset[Scope]:
+    return frozenset(Scope(row.kind, row.owner, row.name) for row in rows if row.paused)
 
 
 async def _held(
@@ -216,7 +222,8 @@ def lanes_of(
     }  # fmt: skip
 
 
-def _lines(rows: Sequence[Any], operators: Mapping[Cap, int]) -> list[Line]:
+def _lines(rows: Sequence[Any], operators: Sequence[Any]) -> list[Line]:
+    allowed, paused = _allowed(operators), _paused(operators)
     found: dict[tuple[str, TenantId, int], tuple[Any, list[Waiting]]] = {}
     for row in rows:
         place = (row.lane, row.tenant, row.cap_group)
@@ -225,10 +232,11 @@ def _lines(rows: Sequence[Any], operators: Mapping[Cap, int]) -> list[Line]:
     return [
         Line(
             row.lane, row.tenant, row.cap_group, row.weight, row.had,
-            caps.counted(row.tenant, row.workflow, row.key, row.limits), _most(row, operators),
+            caps.counted(row.tenant, row.workflow, row.key, row.limits), _most(row, allowed),
             jobs, cut=len(jobs) == row.depth,
         )
         for row, jobs in found.values()
+        if not (paused and paused.intersection(pauses.over(row.tenant, row.lane, row.workflow)))
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Table of kill switches."""
+"""Tables of levers: kill switches, and what is paused or drained."""
 
 from datetime import datetime
 
@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
+from app.core.ids import TenantId
 
 
 class Switch(Base):
@@ -18,6 +19,24 @@ class Switch(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     off: Mapped[bool]
+    reason: Mapped[str]
+    set_by: Mapped[str]
+    set_at: Mapped[datetime]
+
+
+class Pause(Base):
+    """A part of the queue that stands still (`pause`) or takes nothing more in (`drain`), while the row is there."""
+
+    __tablename__ = "pause"
+    __table_args__ = (
+        CheckConstraint("kind IN ('lane', 'tenant', 'worker', 'workflow')", name="kind_known"),
+        CheckConstraint("mode IN ('drain', 'pause')", name="mode_known"),
+    )
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[TenantId] = mapped_column(primary_key=True)  # PLATFORM: over all tenants
+    name: Mapped[str] = mapped_column(primary_key=True)  # a worker's id; empty for a tenant
+    mode: Mapped[str] = mapped_column(primary_key=True)
     reason: Mapped[str]
     set_by: Mapped[str]
     set_at: Mapped[datetime]

@@ -69,6 +69,17 @@ async def by_slug(session: AsyncSession, slug: str) -> Tenant | None:
     return await session.scalar(select(Tenant).where(Tenant.slug == slug))
 
 
+async def named(session: AsyncSession, text: str) -> Tenant:
+    """The tenant of this slug or public id. Raises NotFound."""
+    known = ids.parse("ten", text)
+    if known is not None:
+        return await find(session, TenantId(known))
+    found = await by_slug(session, text)
+    if found is None:
+        raise NotFound(f"No tenant is called {text}.")
+    return found
+
+
 async def listed(session: AsyncSession, cursor: str | None, limit: int) -> Page[Tenant]:
     """Tenants, newest first. Raises Invalid for a cursor that isn't ours."""
     query = select(Tenant)

@@ -62,6 +62,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("dispatch_shard_pkey")),
     )
     op.create_table(
+        "pause",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("set_by", sa.Text(), nullable=False),
+        sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('lane', 'tenant', 'worker', 'workflow')", name=op.f("pause_kind_known")
+        ),
+        sa.CheckConstraint("mode IN ('drain', 'pause')", name=op.f("pause_mode_known")),
+        sa.PrimaryKeyConstraint("kind", "owner", "name", "mode", name=op.f("pause_pkey")),
+    )
+    op.create_table(
         "plan",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column(
@@ -1277,6 +1292,7 @@ def downgrade() -> None:
     op.drop_table("queue_level")
     op.drop_table("price")
     op.drop_table("plan")
+    op.drop_table("pause")
     op.drop_table("dispatch_shard")
     op.drop_table("cap")
     op.drop_index("audit_entry_listed", table_name="audit_entry")

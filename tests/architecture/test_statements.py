@@ -144,7 +144,7 @@ def test_dispatch_walks_the_queue_by_its_index(app_url: str, queue: list[TenantI
         assert not sorts_jobs(deeper)
         assert indexes(explain_generic(connection, "scheduling/running")) == {"job_active"}
         slots = explain_generic(connection, "scheduling/slots")
-        assert indexes(slots) == {"worker_heard", "attempt_of_worker"}
+        assert indexes(slots) == {"worker_heard", "attempt_of_worker", "pause_pkey"}
         assert indexes(explain_generic(connection, "jobs/dispatch")) == {"job_pkey"}
         use = explain_generic(connection, "scheduling/use")
         assert indexes(use) == {"attempt_of_worker", "worker_pkey"}

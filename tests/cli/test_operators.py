@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import admin, audit
-from tests.arrange import make_tenant
+from app.core import ids
+from tests.arrange import make_tenant, make_worker
 
 Run = Callable[..., Result]
 
@@ -196,6 +197,53 @@ def test_prices_are_entered_in_usd_a_million_tokens(
     listed = told(towpath("admin prices list --json"))["data"]
     assert {one["model"] for one in listed} == {"big-1", "gpt-4o-mini"}
     assert imported in listed
+
+
+def test_parts_of_the_queue_are_paused_drained_and_resumed(
+    towpath: Run, admin: psycopg.Connection
+) -> None:
+    make_tenant(admin, "acme")
+    worker = ids.wire("wrk", make_worker(admin, 5))
+    lane = told(towpath("admin pause lane batch --reason storm --json"))
+    assert (lane["kind"], lane["name"], lane["tenant"]) == ("lane", "batch", None)
+    assert lane["paused"]["reason"] == "storm"
+    told(towpath("admin drain workflow answer --tenant acme --reason new --json"))
+    told(towpath("admin drain tenant acme --reason leaving --json"))
+    assert told(towpath(f"admin drain worker {worker} --reason kernel --json"))["empty"] is True
+    shown = told(towpath("admin pauses --json"))["data"]
+    assert {(one["kind"], one["name"], one["tenant"]) for one in shown} == {
+        ("lane", "batch", None), ("workflow", "answer", "acme"), ("tenant", "acme", "acme"),
+        ("worker", worker, None),
+    }  # fmt: skip
+    assert told(towpath("admin workers --json"))["data"][0]["state"] == "drained"
+    assert told(towpath("admin lanes --json"))["data"][2]["held"] == ["pause"]
+    assert "storm" in towpath("admin pauses").stdout
+    over = told(towpath("admin resume lane batch --reason over --json"))
+    assert (over["paused"], over["draining"]) == (None, None)
+    assert [action for action, _ in actions(admin)] == [
+        "queue.pause", "queue.drain", "queue.drain", "queue.drain", "queue.resume",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("admin pause lane slow --reason x", 2),
+        ("admin pause queue batch --reason x", 2),
+        ("admin pause lane batch", 2),
+        ("admin pause tenant acme --tenant acme --reason x", 2),
+        ("admin pause tenant nobody --reason x", 1),
+        ("admin drain lane batch --tenant nobody --reason x", 1),
+        ("admin drain worker wrk_1 --reason x", 1),
+        (f"admin drain worker {ids.wire('wrk', ids.new())} --reason x", 1),
+    ],
+)
+def test_a_part_that_is_not_there_is_not_paused(
+    towpath: Run, admin: psycopg.Connection, command: str, status: int
+) -> None:
+    make_tenant(admin, "acme")
+    assert towpath(command).exit_code == status
+    assert told(towpath("admin pauses --json"))["data"] == []
 
 
 def test_a_switch_is_moved(towpath: Run, admin: psycopg.Connection) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database
 from app.core.groupcommit import SETTINGS
@@ -35,6 +36,13 @@ class Two:
             return row is not None and bool(row[0])
 
         await until(waits, what=f"backend {pid} waits for a lock")
+
+    async def blocked_session(self, session: AsyncSession) -> None:
+        """Return once the session waits for a lock that another holds."""
+        connection = await session.connection()
+        raw = await connection.get_raw_connection()
+        assert raw.driver_connection is not None
+        await self.blocked(raw.driver_connection)
 
     async def race(self, first: Awaitable[Got], second: Awaitable[Any]) -> tuple[Got, Any]:
         """`first` on `a`, then `second` on `b`, which must wait for it; then both commit. Gives both answers."""

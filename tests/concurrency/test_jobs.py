@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit.trail import Actor
 from app.core import ids
@@ -88,13 +88,6 @@ async def cancelling(
     session = db.sessions()
     answer = await transitions.cancel(session, tenant, job, actor=ACTOR, request_id=None)
     return session, answer
-
-
-async def blocked_session(two: Two, session: AsyncSession) -> None:
-    connection: AsyncConnection = await session.connection()
-    raw = await connection.get_raw_connection()
-    assert raw.driver_connection is not None
-    await two.blocked(raw.driver_connection)
 
 
 async def test_two_workers_claim_one_attempt_and_one_gets_it(
@@ -184,7 +177,7 @@ async def test_a_finish_that_committed_first_answers_the_cancel(
         _ = await session.connection()  # the backend is there
         call = transitions.cancel(session, tenant, running.job, actor=ACTOR, request_id=None)
         late = asyncio.ensure_future(call)
-        await blocked_session(two, session)
+        await two.blocked_session(session)
         await two.a.commit()
         with pytest.raises(JobFinished):
             await late
@@ -226,7 +219,7 @@ async def test_a_cancel_after_the_claim_flags_the_worker(
         _ = await session.connection()  # the backend is there
         call = transitions.cancel(session, tenant, dispatched.job, actor=ACTOR, request_id=None)
         late = asyncio.ensure_future(call)
-        await blocked_session(two, session)
+        await two.blocked_session(session)
         await two.a.commit()
         assert await late == "running"
         await session.commit()

@@ -21,8 +21,7 @@ from app.scheduling.config import SchedulingConfig
 from app.scheduling.errors import NotLeading
 from app.scheduling.shards import Lead
 from app.usage import pricing
-from tests.arrange import make_jobs, make_tenant, make_workflow
-from tests.arrange import make_worker as worker
+from tests.arrange import make_jobs, make_tenant, make_worker, make_workflow
 from tests.waiting import until
 
 LEASE = timedelta(seconds=5)
@@ -53,8 +52,8 @@ async def test_only_as_many_leave_as_there_are_free_slots(
     make_jobs(admin, tenant, make_workflow(admin, tenant), 20)
     epoch = await dispatch.lead(hot)
     assert await release(hot, epoch) == []  # no worker, no release
-    busy = worker(admin, 5, ALONE)
-    worker(admin, 2, ALONE)
+    busy = make_worker(admin, 5, ALONE)
+    make_worker(admin, 2, ALONE)
     assert len(await release(hot, epoch)) == 7
     assert await release(hot, epoch) == []  # dispatched and not yet claimed: the slots are taken
     admin.execute(
@@ -73,7 +72,7 @@ async def test_a_silent_or_stopping_worker_has_no_slots(
     hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
 ) -> None:
     make_jobs(admin, tenant, make_workflow(admin, tenant), 3)
-    silent, stopping = worker(admin, 5), worker(admin, 5)
+    silent, stopping = make_worker(admin, 5), make_worker(admin, 5)
     admin.execute(
         "UPDATE worker SET seen_at = app_now() - interval '10 seconds' WHERE id = %s", (silent,)
     )
@@ -88,7 +87,7 @@ async def test_no_tenant_passes_its_cap_over_all_lanes(
     make_jobs(admin, tenant, version, 5, lane="interactive")
     make_jobs(admin, tenant, version, 5, lane="batch")
     admin.execute("UPDATE tenant SET max_running = 3")
-    worker(admin, 50)
+    make_worker(admin, 50)
     epoch = await dispatch.lead(hot)
     assert len(await release(hot, epoch)) == 3
     assert await release(hot, epoch) == []
@@ -99,7 +98,7 @@ async def test_lanes_share_the_slots_and_leave_a_reserve(
 ) -> None:
     version = make_workflow(admin, tenant)
     make_jobs(admin, tenant, version, 30)
-    worker(admin, 20)
+    make_worker(admin, 20)
     epoch = await dispatch.lead(hot)
     assert len(await release(hot, epoch)) == 18  # two of twenty are never lent
     make_jobs(admin, tenant, version, 30, lane="interactive")
@@ -113,10 +112,10 @@ async def test_jobs_in_quarantine_go_to_its_worker_alone_one_at_a_time(
     version = make_workflow(admin, tenant)
     alone = make_jobs(admin, tenant, version, 3, lane="quarantine", home_lane="standard")
     others = make_jobs(admin, tenant, version, 2)
-    worker(admin, 50)
+    make_worker(admin, 50)
     epoch = await dispatch.lead(hot)
     assert {item.job for item in await release(hot, epoch)} == set(others)
-    worker(admin, 1, ("quarantine",))
+    make_worker(admin, 1, ("quarantine",))
     assert [(item.job, item.lane) for item in await release(hot, epoch)] == [
         (alone[0], "quarantine")
     ]
@@ -131,7 +130,7 @@ async def test_quarantine_without_a_worker_is_told_of(
         admin, tenant, make_workflow(admin, tenant), 2, lane="quarantine", home_lane="batch"
     )
     if served:
-        worker(admin, 1, ("quarantine",))
+        make_worker(admin, 1, ("quarantine",))
     seen = await quarantine.look(hot)
     assert (seen.queued, seen.active, seen.workers) == (2, 0, int(served))
     assert seen.needed
@@ -151,7 +150,7 @@ async def test_a_full_named_resource_lets_other_work_pass_in_every_lane(
     capped = make_jobs(admin, tenant, version, 40, limits=limits)
     also = make_jobs(admin, tenant, version, 40, limits=limits, workflow="also", lane="batch")
     free = make_jobs(admin, tenant, version, 3, workflow="free")
-    worker(admin, 50)
+    make_worker(admin, 50)
     epoch = await dispatch.lead(hot)
     first = {item.job for item in await release(hot, epoch)}
     assert len(first & {*capped, *also}) == 2
@@ -185,7 +184,7 @@ async def test_operators_cap_what_runs_of_all_tenants(
         " VALUES (%s, %s, %s, 3, '', 'test', now())",
         (PLATFORM, kind, name),
     )
-    worker(admin, 50, ALONE)
+    make_worker(admin, 50, ALONE)
     epoch = await dispatch.lead(hot)
     assert len(await release(hot, epoch)) == released
 
@@ -204,7 +203,7 @@ async def test_a_hundred_thousand_jobs_of_a_full_cap_do_not_block_the_tenants_ot
         (model,),
     )
     behind = make_jobs(admin, tenant, version, 5, workflow="other")
-    worker(admin, 50, ALONE)
+    make_worker(admin, 50, ALONE)
     epoch = await dispatch.lead(hot)
     released = {item.job for item in await release(hot, epoch)}
     assert released > set(behind)
@@ -224,7 +223,7 @@ async def test_a_tenant_with_many_kinds_of_work_gets_through_all_of_them(
     for n in range(1, 91):
         make_jobs(admin, tenant, version, workflow=f"held{n}")
     free = [make_jobs(admin, tenant, version, workflow=f"free{n}")[0] for n in range(20)]
-    worker(admin, 50, ALONE)
+    make_worker(admin, 50, ALONE)
     epoch = await dispatch.lead(hot)
     released: set[JobId] = set()
 
@@ -240,7 +239,7 @@ async def test_one_tenants_backlog_does_not_hold_up_the_others(
 ) -> None:
     """C018 on rows: ten tenants that come after a long queue each start within eleven releases."""
     make_jobs(admin, tenant, make_workflow(admin, tenant), 100)
-    mine = worker(admin, 4, ALONE)
+    mine = make_worker(admin, 4, ALONE)
     epoch = await dispatch.lead(hot)
     order: list[TenantId] = []
 
@@ -274,7 +273,7 @@ async def test_a_suspended_tenants_jobs_stay_queued(
 ) -> None:
     make_jobs(admin, tenant, make_workflow(admin, tenant), 2)
     admin.execute("UPDATE tenant SET state = 'suspended'")
-    worker(admin, 5)
+    make_worker(admin, 5)
     assert await release(hot, await dispatch.lead(hot)) == []
 
 
@@ -283,7 +282,7 @@ async def test_who_does_not_lead_any_more_releases_nothing(
 ) -> None:
     """C022"""
     make_jobs(admin, tenant, make_workflow(admin, tenant), 2)
-    worker(admin, 5)
+    make_worker(admin, 5)
     old = await dispatch.lead(hot)
     new = await dispatch.lead(hot)
     with pytest.raises(NotLeading):
@@ -296,7 +295,7 @@ async def test_what_the_broker_refused_is_queued_again_at_no_cost(
 ) -> None:
     """C023 at the row."""
     make_jobs(admin, tenant, make_workflow(admin, tenant), 2)
-    worker(admin, 5)
+    make_worker(admin, 5)
     epoch = await dispatch.lead(hot)
     released = await release(hot, epoch)
     await dispatch.unpublish(hot, released)
@@ -333,7 +332,7 @@ async def test_the_reaper_ends_what_fell_silent_and_settles_what_it_held(
     db: Database, hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
 ) -> None:
     [job] = make_jobs(admin, tenant, make_workflow(admin, tenant))
-    mine = worker(admin, 5)
+    mine = make_worker(admin, 5)
     [item] = await release(hot, await dispatch.lead(hot))
     [claimed] = await transitions.claim(hot, [(item.job, item.attempt)], worker=mine, lease=LEASE)
     assert claimed is not None
@@ -364,7 +363,7 @@ async def test_a_dispatch_that_no_one_claimed_goes_back_and_waits_longer_each_ti
     hot: psycopg.AsyncConnection[Any], admin: psycopg.Connection, tenant: TenantId
 ) -> None:
     make_jobs(admin, tenant, make_workflow(admin, tenant))
-    worker(admin, 5)
+    make_worker(admin, 5)
     epoch = await dispatch.lead(hot)
     seen = []
     for _ in range(3):

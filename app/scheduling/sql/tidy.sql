@@ -1,4 +1,4 @@
--- Tidy: forget what no one asks for any more: what was released long ago, workers long gone.
+-- Tidy: forget what no one asks for any more: what was released long ago, workers long gone with their pauses.
 -- Takes   nothing
 -- Gives   nothing
 -- Locks   the rows it deletes
@@ -9,5 +9,9 @@ WITH forgotten AS (
 ),
 buckets AS (
     DELETE FROM released WHERE minute < app_now() - interval '1 hour'
+),
+gone AS (
+    DELETE FROM worker WHERE seen_at < app_now() - interval '1 hour'
+    RETURNING CAST(id AS text) AS name
 )
-DELETE FROM worker WHERE seen_at < app_now() - interval '1 hour'
+DELETE FROM pause WHERE kind = 'worker' AND name IN (SELECT name FROM gone)

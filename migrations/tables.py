@@ -10,6 +10,7 @@ from app.intake import models as intake
 from app.jobs import models as jobs
 from app.outbox import models as outbox
 from app.ratelimit import models as ratelimit
+from app.retention import models as retention
 from app.retrieval import models as retrieval
 from app.schedules import models as schedules
 from app.scheduling import models as scheduling
@@ -21,7 +22,7 @@ from app.webhooks import models as webhooks
 from app.workflows import models as workflows
 
 ROOMS = (
-    attempts, audit, budgets, files, idempotency, intake, jobs, outbox, ratelimit, retrieval, schedules,
-    scheduling, secrets, switches, tenants, usage, webhooks, workflows,
+    attempts, audit, budgets, files, idempotency, intake, jobs, outbox, ratelimit, retention, retrieval,
+    schedules,    scheduling, secrets, switches, tenants, usage, webhooks, workflows,
 )  # fmt: skip
 METADATA = Base.metadata

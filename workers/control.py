@@ -18,15 +18,15 @@ from app.bootstrap.settings import Settings
 from app.budgets import ledger
 from app.core.db import Database
 from app.files import store as storing
-from app.idempotency import records
 from app.intake import charges, levels, uniqueness
 from app.intake.admission import Desk
 from app.jobs.transitions import Released
 from app.ratelimit.limiter import Limiter
+from app.retention import purge
 from app.schedules import firing
 from app.scheduling import costs, dispatch, division, quarantine, reaper, shards, waker
 from app.usage import rollups
-from app.webhooks import deliveries, endpoints, relay
+from app.webhooks import deliveries, relay
 from workers import leadership, publishing, sharding
 
 log = structlog.get_logger()
@@ -199,11 +199,9 @@ def loops(
         "refunds": lambda: charges.follow(db, limiter),
         "levels": _following(db, levels.follow),
         "names": _every(db, TIDY_SECONDS, uniqueness.Sweep().step),
-        "tidy": _every(db, TIDY_SECONDS, dispatch.tidy),
         "quarantine": _every(db, TIDY_SECONDS, quarantine.watch),
+        "purge": lambda: purge.follow(db, chosen.retention),
         "costs": _every(db, COSTS_SECONDS, costs.learn),
-        "keys": _drained(TIDY_SECONDS, lambda: records.prune(db)),
-        "rotations": _drained(TIDY_SECONDS, lambda: endpoints.forget_old_secrets(db)),
         "files": _drained(TIDY_SECONDS, lambda: storing.sweep(db, shelf)),
         "orphans": _every(db, TIDY_SECONDS, ledger.sweep),
     }

@@ -1,5 +1,6 @@
 """Whether this process lives, whether it can work, and what it counts. Open to all."""
 
+import contextlib
 from typing import Final, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -9,6 +10,8 @@ from app.api import metrics
 from app.api.openapi import raises
 from app.api.routing import OnPlatform, Route
 from app.api.wire import answer
+from app.core.errors import Unavailable
+from app.retention import purge
 from app.views import readiness
 
 router: Final = APIRouter(route_class=Route, tags=["health"])
@@ -46,6 +49,10 @@ async def check_readiness(platform: OnPlatform) -> Response:
 
 
 @router.get("/metrics", response_class=Response, include_in_schema=False)
-async def get_metrics(request: Request) -> Response:
+async def get_metrics(request: Request, platform: OnPlatform) -> Response:
     """Counts for a scraper, in the text format of Prometheus."""
-    return Response(request.state.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+    shown = request.state.metrics
+    with contextlib.suppress(Unavailable):  # the counts of this process are told all the same
+        async with platform.db.transaction() as session:
+            shown.purging(await purge.marks(session))
+    return Response(shown.exposition(), media_type=metrics.CONTENT_TYPE)

@@ -1,11 +1,12 @@
 """What a scraper reads of an API process. No label grows with tenants, jobs or paths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from app.ratelimit.limiter import Limiter
+from app.retention.models import PurgeMark
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30)
@@ -26,6 +27,15 @@ class Metrics:
         )  # fmt: skip
         self._admitted = Counter(
             "towpath_jobs_admitted_total", "Admissions by their outcome.", ("outcome",),
+            registry=self._registry,
+        )  # fmt: skip
+        self._behind = Gauge(
+            "towpath_purge_behind_seconds",
+            "Age, beyond what is kept, of what the purge has yet to delete.", ("kind",),
+            registry=self._registry,
+        )  # fmt: skip
+        self._purged = Gauge(
+            "towpath_purged_total", "Jobs and events that the purge is done with.", ("kind",),
             registry=self._registry,
         )  # fmt: skip
         # labels() looks its child up under a lock each time; these are asked for on every request.
@@ -73,6 +83,12 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         alone.set_function(lambda: float(limiter.losses))
+
+    def purging(self, marks: Iterable[PurgeMark]) -> None:
+        """Show how far the purge of each kind of data has come."""
+        for mark in marks:
+            self._behind.labels(mark.kind).set(mark.behind_seconds)
+            self._purged.labels(mark.kind).set(mark.purged)
 
     def exposition(self) -> bytes:
         """All of it, in the text format."""

@@ -13,6 +13,7 @@ from app.intake.config import IntakeConfig
 from app.jobs.states import LANES
 from app.llm.config import LlmConfig
 from app.ratelimit.config import RatelimitConfig
+from app.retention.config import RetentionConfig
 from app.schedules.config import SchedulesConfig
 from app.scheduling.config import MAX_SHARDS, SchedulingConfig
 from app.secrets.config import SecretsConfig
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     intake: IntakeConfig = IntakeConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
     schedules: SchedulesConfig = SchedulesConfig()
+    retention: RetentionConfig = RetentionConfig()
     ratelimit: RatelimitConfig = RatelimitConfig()
     llm: LlmConfig = Field(default_factory=LlmConfig)
     secrets: SecretsConfig = SecretsConfig()

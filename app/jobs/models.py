@@ -37,6 +37,7 @@ class Job(Base):
             f"(finished_at IS NOT NULL) = (state IN ({sql_list(TERMINAL)}))", name="ends_once"
         ),
         CheckConstraint(f"waiting_for IN ({sql_list(WAITS)})", name="wait_known"),
+        CheckConstraint("erased_at IS NULL OR finished_at IS NOT NULL", name="erased_once_ended"),
         CheckConstraint(
             "(waiting_for IS NOT NULL) = (state = 'waiting')", name="waits_for_something"
         ),
@@ -151,6 +152,7 @@ class Job(Base):
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]  # when its contents went by age
 
     @property
     def shown_lane(self) -> str:

@@ -282,6 +282,8 @@ async def retry(
         raise JobNotRetryable(
             f"A job that is {states.SHOWN[found.state]} can't be retried.", status=found.state
         )
+    if found.erased_at is not None:
+        raise JobNotRetryable("The job's input was erased by age.", status=found.state)
     await session.execute(_RETRY.text, {"job": job})
     entry = trail.entry(
         tenant, actor=actor, action="job.retry", object=ids.wire("job", job),

@@ -109,6 +109,21 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "purge_later",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("job", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "job", name=op.f("purge_later_pkey")),
+    )
+    op.create_table(
+        "purge_mark",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("after", sa.Uuid(), nullable=False),
+        sa.Column("purged", sa.BigInteger(), nullable=False),
+        sa.Column("behind_seconds", sa.Double(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("kind", name=op.f("purge_mark_pkey")),
+    )
+    op.create_table(
         "queue_level",
         sa.Column("tenant", sa.Uuid(), nullable=False),
         sa.Column("lane", sa.Text(), nullable=False),
@@ -606,6 +621,7 @@ def upgrade() -> None:
         sa.Column("queued_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "(current_attempt IS NOT NULL) = (state IN ('dispatched', 'running'))",
             name=op.f("job_attempt_is_current"),
@@ -649,6 +665,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "waiting_for IN ('approval', 'backoff', 'budget', 'capacity', 'children', 'intervention', 'signal', 'timer')",
             name=op.f("job_wait_known"),
+        ),
+        sa.CheckConstraint(
+            "erased_at IS NULL OR finished_at IS NOT NULL", name=op.f("job_erased_once_ended")
         ),
         sa.CheckConstraint("max_attempts > 0", name=op.f("job_max_attempts_positive")),
         sa.CheckConstraint("max_cost_nanousd > 0", name=op.f("job_max_cost_positive")),
@@ -1290,6 +1309,8 @@ def downgrade() -> None:
     op.drop_table("unique_key")
     op.drop_table("switch")
     op.drop_table("queue_level")
+    op.drop_table("purge_mark")
+    op.drop_table("purge_later")
     op.drop_table("price")
     op.drop_table("plan")
     op.drop_table("pause")

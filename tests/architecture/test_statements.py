@@ -14,6 +14,7 @@ import pytest
 from app.core import ids, statements
 from app.core.groupcommit import SETTINGS
 from app.core.ids import TenantId
+from app.retention import purge
 from app.scheduling import dispatch
 from tests.arrange import make_tenant, make_workflow
 
@@ -215,3 +216,21 @@ def test_heartbeats_and_the_reaper_use_their_indexes(
         lapsed = explain(connection, "jobs/lapsed", {"batch": 100})
         assert not whole_reads(lapsed)
         assert "attempt_leased" in indexes(lapsed)
+
+
+def test_the_purge_walks_keys_and_reads_no_table_whole(
+    app_url: str, admin: psycopg.Connection, queue: list[TenantId]
+) -> None:
+    jobs = [job for job, _ in pairs(admin)]
+    kept = {"kept": timedelta(days=30)}
+    walk = {"after": UUID(int=0), "until": UUID(int=2**128 - 1), "batch": 200}
+    with hot(app_url, dict(purge.SETTINGS)) as connection:
+        assert indexes(explain(connection, "retention/page", walk)) == {"job_pkey"}
+        over = explain(connection, "retention/passed_over", walk | kept | {"kind": "history"})
+        assert indexes(over) == {"purge_later_pkey", "job_pkey"}
+        sent = explain(connection, "retention/deliveries", walk | kept)
+        assert "outbox_event_pkey" in indexes(sent)
+        for name in ("retention/erase", "retention/forget"):
+            plan = explain(connection, name, {"jobs": jobs} | kept)
+            assert not whole_reads(plan)
+            assert indexes(plan) >= {"job_pkey", "step_of_job", "effect_of_job"}

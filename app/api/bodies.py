@@ -313,7 +313,7 @@ class JobBody(BaseModel):
         )  # fmt: skip
 
     @classmethod
-    def admitted(cls, spec: JobSpec, admitted: Admitted, *, max_attempts: int) -> "JobBody":
+    def admitted(cls, spec: JobSpec, admitted: Admitted) -> "JobBody":
         """A job that this request has made: all of it is known without a read."""
         id_ = ids.wire("job", admitted.job)
         return cls(
@@ -322,7 +322,7 @@ class JobBody(BaseModel):
             lane=spec.lane, priority=spec.priority, input=spec.input, output=None, error=None,
             attempts=0, run=1, progress=None, usage=_UNUSED,
             max_cost=None if spec.max_cost_nanousd is None else money.to_wire(spec.max_cost_nanousd),
-            max_attempts=spec.max_attempts or max_attempts, metadata=spec.metadata,
+            max_attempts=admitted.max_attempts, metadata=spec.metadata,
             tags=list(spec.tags), end_user=spec.end_user, session=spec.session,
             created_at=admitted.at, run_at=spec.run_at, started_at=None, finished_at=None,
             deadline_at=spec.deadline_at, cancel_requested_at=None, queue_position=None,

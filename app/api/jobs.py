@@ -123,7 +123,7 @@ async def _admitted(
     platform: ApiPlatform, caller: Caller, spec: JobSpec, admitted: Admitted
 ) -> JobBody:
     if admitted.outcome == "created":
-        return JobBody.admitted(spec, admitted, max_attempts=platform.settings.intake.max_attempts)
+        return JobBody.admitted(spec, admitted)
     return JobBody.of(await _seen(platform, caller, admitted.job))
 
 

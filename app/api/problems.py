@@ -71,6 +71,7 @@ STATUS: Final = {
     "provider_failed": 500,
     "secret_unreadable": 500,
     "step_failed": 500,
+    "step_timeout": 500,
 }
 
 # What RFC 9457 and we name ourselves; context of the same name moves aside.

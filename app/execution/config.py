@@ -14,3 +14,4 @@ class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
         seconds=2
     )  # a job's second try waits up to this, then doubling
     retry_cap: timedelta = timedelta(minutes=5)
+    retry_after_cap: timedelta = timedelta(hours=1)  # the longest that a provider may ask for

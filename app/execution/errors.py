@@ -9,6 +9,12 @@ class StepFailed(TowpathError):
     code = "step_failed"
 
 
+class StepTimedOut(TowpathError):
+    """A step took longer than its `timeout_seconds`. Context: step."""
+
+    code = "step_timeout"
+
+
 class ResultTooLarge(TowpathError):
     """A step's result, or a job's output, is over the limit. Context: step, size_bytes, limit_bytes."""
 

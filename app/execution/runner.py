@@ -16,25 +16,25 @@ import structlog
 from app.attempts.errors import AttemptLost
 from app.attempts.leases import Lease
 from app.budgets.errors import BudgetExhausted
-from app.core import backoff, ids
+from app.core import ids
 from app.core.errors import TowpathError, Unavailable
 from app.core.ids import AttemptId, JobId, StepId
-from app.execution.errors import ResultTooLarge, StepFailed
+from app.execution import faults
+from app.execution.bounds import bounded
+from app.execution.errors import ResultTooLarge, StepFailed, StepTimedOut
+from app.execution.faults import DATABASE_PAUSE
 from app.execution.runtime import Close, Mark, Runtime
 from app.execution.steps import Bench, Outcome, run_step
 from app.jobs import endings
 from app.jobs.endings import Ending
 from app.jobs.transitions import Claimed, End, Note
-from app.llm.errors import ProviderFailed
-from app.switches.errors import Disabled
 from app.workflows import checkpoints, engine
 from app.workflows.checkpoints import Checkpoint
-from app.workflows.definitions import Definition, ModelStep, PlainStep, TransformStep
+from app.workflows.definitions import AnyStep, Definition, ModelStep, PlainStep, TransformStep
 from app.workflows.engine import Done, Fan, Recorded, Run
 
 log = structlog.get_logger()
 
-DATABASE_PAUSE: Final = 0.5  # seconds between tries while the database is away
 STEP_SUCCEEDED: Final = "step.succeeded"  # note.sql looks for it
 SEAT_SECONDS: Final = 1.0  # an attempt waits here for a slot; other workers may have one
 
@@ -123,7 +123,8 @@ async def _attend(runtime: Runtime, lease: Lease, claimed: Claimed) -> None:
     except AttemptLost:
         ending = None
     except Exception as error:  # noqa: BLE001 - the outermost place of an attempt: any fault is its ending
-        ending = _faulted(runtime, claimed, error)
+        step, cause = (error.step, error.cause) if isinstance(error, _Failed) else (None, error)
+        ending = await faults.ending_of(runtime, claimed, step, cause)
     if ending is not None:
         await asyncio.shield(_end(runtime, _close(claimed, ending, last)))
     if terminated:
@@ -140,34 +141,6 @@ def _stopped(lease: Lease, claimed: Claimed) -> Ending | None:
             return endings.expired()
         case _:
             return endings.interrupted(0 if lease.recorded else claimed.interruptions)
-
-
-def _faulted(runtime: Runtime, claimed: Claimed, error: Exception) -> Ending:
-    step, cause = None, error
-    if isinstance(error, _Failed):
-        step, cause = error.step, error.cause
-    if isinstance(cause, BudgetExhausted) and not cause.final:
-        return endings.parked_for_money(cause.need_nanousd)
-    if isinstance(cause, Disabled):
-        return endings.switched_off()
-    tries = claimed.failures + 1
-    delay = backoff.delay(
-        tries, base=runtime.config.retry_base, cap=runtime.config.retry_cap, rng=runtime.rng
-    )
-    if isinstance(cause, TowpathError):
-        retryable = isinstance(cause, ProviderFailed) and cause.retryable
-        if isinstance(cause, ProviderFailed) and cause.retry_after_seconds is not None:
-            # The provider's own word, and a little after it: not all come back at the same moment.
-            delay = timedelta(seconds=cause.retry_after_seconds + runtime.rng.random())
-        fault = endings.fault(cause.code, cause.message, step=step, retryable=retryable)
-    else:
-        log.error("attempt.crashed", exc_info=error)
-        fault = endings.fault(
-            "internal_error", "A fault of the platform.", step=step, retryable=True
-        )
-    return endings.failed(
-        fault, failures=claimed.failures, max_attempts=claimed.max_attempts, delay=delay
-    )
 
 
 def _close(claimed: Claimed, ending: Ending, last: Mark | None) -> Close:
@@ -218,7 +191,7 @@ async def _work(runtime: Runtime, claimed: Claimed) -> tuple[Ending, Mark | None
                     return endings.succeeded(end.output), mark
                 await _note(bench, mark)
             case Fan() as fan:
-                await _fan(bench, fan, recorded)
+                await _map(bench, fan, recorded)
         proven = claimed.quarantined  # alone it got past where its workers were lost
 
 
@@ -250,6 +223,22 @@ def _plan(definition: Definition, claimed: Claimed, recorded: Recorded) -> engin
         return engine.plan(definition, claimed.input, recorded)
     except TowpathError as error:
         raise _Failed("plan", error) from error
+
+
+async def _map(bench: Bench, fan: Fan, recorded: Recorded) -> None:
+    """Run a map within the time that it may take as a whole."""
+    limit, started = fan.step.timeout_seconds, time.monotonic()
+    if limit is None:
+        await _fan(bench, fan, recorded)
+        return
+    try:
+        await bounded(_fan(bench, fan, recorded), fan.step.id, limit)
+    except StepTimedOut as error:
+        fault = endings.fault(error.code, error.message, step=fan.step.id, retryable=True)
+        await _note(
+            bench, _mark(bench, fan.step, fan.step.id, 0, Outcome(None), fault, started, None)
+        )
+        raise _Failed(fan.step.id, error) from error
 
 
 async def _fan(bench: Bench, fan: Fan, recorded: Recorded) -> None:
@@ -298,14 +287,19 @@ async def _perform(
     """Run a step. Gives its result and what is to be recorded of it; a fault is recorded here. Raises _Failed, AttemptLost."""
     runtime, started = bench.runtime, time.monotonic()
     try:
-        outcome = await _persist(bench, step, name, item, arguments)
+        work = _persist(bench, step, name, item, arguments)
+        if isinstance(step, TransformStep):  # it waits for nothing
+            outcome = await work
+        else:
+            outcome = await bounded(work, name, step.timeout_seconds)
         _measure(runtime, name, outcome.result)
     except (AttemptLost, BudgetExhausted) as error:
         if isinstance(error, BudgetExhausted):
             raise _Failed(name, error) from error
         raise
     except TowpathError as error:
-        fault = endings.fault(error.code, error.message, step=name)
+        passing = isinstance(error, StepTimedOut) or getattr(error, "retryable", False)
+        fault = endings.fault(error.code, error.message, step=name, retryable=passing)
         await _note(bench, _mark(bench, step, name, item, Outcome(None), fault, started, None))
         raise _Failed(name, error) from error
     return outcome.result, _mark(bench, step, name, item, outcome, None, started, progress)
@@ -328,7 +322,7 @@ async def _persist(
 
 def _mark(
     bench: Bench,
-    step: ModelStep | PlainStep | TransformStep,
+    step: AnyStep,
     name: str,
     item: int,
     outcome: Outcome,

@@ -100,13 +100,14 @@ class Asker:
 class Admitted:
     """The job that stands for the intent, and whether this call made it. `existing`: another has its unique key.
 
-    Where it was made, the job has this version and was created `at`, the database's time. `standings` is
+    Where it was made, the job has this version, so many tries, and was created `at`, the database's time. `standings` is
     what is left of the limits that it was charged to.
     """
 
     job: JobId
     outcome: Literal["created", "replayed", "existing"]
     version_number: int
+    max_attempts: int
     at: datetime
     standings: tuple[Standing, ...] = ()
 
@@ -295,7 +296,9 @@ async def _admit(
             asked_nanousd=min(predicted, spec.max_cost_nanousd or predicted),
             limit_nanousd=row.limit_nanousd, spent_nanousd=row.spent_nanousd, held_nanousd=row.held_nanousd,
         )  # fmt: skip
-    return Admitted(JobId(row.job), row.outcome, pinned.number, row.at, charged)
+    return Admitted(
+        JobId(row.job), row.outcome, pinned.number, item["max_attempts"], row.at, charged
+    )  # fmt: skip
 
 
 async def _price(desk: Desk, call: Predicted) -> int:
@@ -334,7 +337,8 @@ def _item(
         "cap_group": caps.group(spec.workflow, asker.key, pinned.limits), "limits": pinned.limits,
         "head_start": f"{desk.config.head_start.total_seconds():.6f} seconds",
         "input": spec.input, "max_cost_nanousd": spec.max_cost_nanousd, "predicted_nanousd": predicted,
-        "max_attempts": spec.max_attempts or desk.config.max_attempts,
+        "max_attempts": spec.max_attempts or pinned.definition.max_attempts or desk.config.max_attempts,
+        "timeout_seconds": pinned.definition.timeout_seconds,
         "run_at": spec.run_at and spec.run_at.isoformat(),
         "deadline_at": spec.deadline_at and spec.deadline_at.isoformat(),
         "metadata": spec.metadata, "tags": list(spec.tags), "end_user": spec.end_user,

@@ -59,15 +59,14 @@ def expired() -> Ending:
     return Ending("expired", "expired", error=error, attempt_error=error)
 
 
-def failed(error: dict[str, Any], *, failures: int, max_attempts: int, delay: timedelta) -> Ending:
-    """A fault in the work: again after `delay` while it may be, else the job has failed."""
-    again = error["retryable"] and failures + 1 < max_attempts
-    if not again:
+def failed(error: dict[str, Any], *, again_in: timedelta | None) -> Ending:
+    """A fault in the work: again after a while, or, where there is no again, the job has failed."""
+    if again_in is None:
         return Ending(
             "failed", "failed", error=error, attempt_error=error, counters={"failures": 1}
         )
     return Ending(
-        "failed", "waiting", attempt_error=error, waiting_for="backoff", wake_in=delay,
+        "failed", "waiting", attempt_error=error, waiting_for="backoff", wake_in=again_in,
         counters={"failures": 1},
     )  # fmt: skip
 

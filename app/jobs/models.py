@@ -140,6 +140,7 @@ class Job(Base):
     event_seq: Mapped[int] = mapped_column(server_default="1")  # the last event's
     cancel_requested_at: Mapped[datetime | None]
     wake_at: Mapped[datetime | None]
+    timeout_seconds: Mapped[int | None]  # from its start on; claim.sql makes a deadline of it
     run_at: Mapped[datetime | None]
     deadline_at: Mapped[datetime | None]
     job_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.attempts.models import Attempt
 from app.core import statements
 from app.core.ids import AttemptId, JobId, StepId, TenantId
 from app.workflows.engine import Recorded
@@ -57,6 +58,16 @@ async def load(session: AsyncSession, job: JobId) -> Recorded:
         Step.job == job, Step.state == "succeeded"
     )
     return {(name, item): result for name, item, result in await session.execute(query)}
+
+
+async def failures(session: AsyncSession, job: JobId, name: str, run: int) -> int:
+    """In how many attempts of a run a step has failed, whichever of its items."""
+    query = (
+        select(func.count(Step.attempt.distinct()))
+        .join(Attempt, Attempt.id == Step.attempt)
+        .where(Step.job == job, Step.name == name, Step.state == "failed", Attempt.run == run)
+    )
+    return int((await session.execute(query)).scalar_one())
 
 
 async def listed(session: AsyncSession, job: JobId) -> list[Step]:

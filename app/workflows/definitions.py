@@ -12,10 +12,12 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from app.core.errors import Invalid
 from app.workflows import expressions
+from app.workflows.retries import Retry
 
 MAX_STEPS: Final = 100
 MAX_LIMITS: Final = 8  # named resources of one workflow
 MAX_BYTES: Final = 256 * 1024
+MAX_SECONDS: Final = 30 * 86_400
 MAX_DEPTH: Final = 64  # as of a request's body; a schema within it can't exhaust the stack
 NAME: Final = r"^[a-z][a-z0-9_]{0,62}$"
 WORKFLOW_NAME: Final = r"^[a-z][a-z0-9_.-]{0,62}$"
@@ -29,6 +31,8 @@ Name = Annotated[str, StringConstraints(pattern=NAME)]
 class _Step(BaseModel, frozen=True, extra="forbid", populate_by_name=True):
     id: Name
     when: str | None = None
+    timeout_seconds: float | None = Field(default=None, gt=0, le=MAX_SECONDS, allow_inf_nan=False)
+    retry: Retry | None = None
     given: dict[str, Any] = Field(default_factory=dict, alias="in")
 
 
@@ -80,15 +84,25 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     """A workflow as data. `input` is the JSON Schema of a job's input.
 
     `concurrency` is the most of its jobs that run at once, `limits` of those that use a named resource.
+    `timeout_seconds` is what a job may take from its start on, waits and retries included; `retry` holds
+    for the steps that have none of their own.
     """
 
     name: Annotated[str, StringConstraints(pattern=WORKFLOW_NAME)]
     description: str = Field(default="", max_length=2_000)
     concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
     limits: tuple[ResourceLimit, ...] = Field(default=(), max_length=MAX_LIMITS)
+    timeout_seconds: int | None = Field(default=None, ge=1, le=MAX_SECONDS)
+    retry: Retry | None = None
     input: dict[str, Any]
     steps: tuple[AnyStep, ...] = Field(min_length=1, max_length=MAX_STEPS)
     output: Any
+
+    @property
+    def max_attempts(self) -> int | None:
+        """The tries that a job needs, for its policies to be used up. None: they don't say."""
+        policies = (self.retry, *(step.retry for step in self.steps))
+        return max((one.max_attempts for one in policies if one and one.max_attempts), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +200,11 @@ def _faults(definition: Definition) -> Iterator[dict[str, str]]:
                 yield {
                     "pointer": f"{at}/step/when",
                     "message": "the inner step of a map has no condition",
+                }
+            if step.step.retry is not None:
+                yield {
+                    "pointer": f"{at}/step/retry",
+                    "message": "a map is tried again as a whole: its policy is its own",
                 }
         for name, part in parts.items():
             yield from _expression_faults(part, f"{at}/{name}", seen)

@@ -607,6 +607,7 @@ def upgrade() -> None:
         sa.Column("event_seq", sa.BigInteger(), server_default="1", nullable=False),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("wake_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("timeout_seconds", sa.BigInteger(), nullable=True),
         sa.Column("run_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(

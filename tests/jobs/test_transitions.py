@@ -242,7 +242,7 @@ async def test_a_failed_job_is_retried_as_a_new_run(
         await transitions.retry(session, tenant, item.job, actor=ACTOR, request_id=None)
     await session.rollback()
     fault = endings.fault("provider_failed", "no")
-    ending = endings.failed(fault, failures=0, max_attempts=3, delay=timedelta())
+    ending = endings.failed(fault, again_in=None)
     assert await transitions.end(hot, [end(item, ending)]) == ["failed"]
     await transitions.retry(session, tenant, item.job, actor=ACTOR, request_id=None)
     await session.commit()
@@ -260,7 +260,7 @@ async def test_a_retryable_fault_backs_off_and_wakes_with_its_rank(
     item = await claimed(hot, tenant)
     rank = row(admin, item.job, "rank")
     fault = endings.fault("provider_failed", "busy", retryable=True)
-    ending = endings.failed(fault, failures=0, max_attempts=3, delay=timedelta(hours=1))
+    ending = endings.failed(fault, again_in=timedelta(hours=1))
     assert await transitions.end(hot, [end(item, ending)]) == ["waiting"]
     assert await transitions.wake_due(hot, 10) == 0
     admin.execute("UPDATE job SET wake_at = app_now()")
@@ -348,11 +348,3 @@ async def test_a_second_loss_sends_a_job_into_quarantine_and_a_retry_takes_it_ou
 def test_lost_dispatches_wait_longer_each_time_up_to_a_minute() -> None:
     waits = [endings.undelivered(times).wake_in for times in range(1, 9)]
     assert [wait and wait.total_seconds() for wait in waits] == [1, 2, 4, 8, 16, 32, 60, 60]
-
-
-def test_a_final_fault_is_never_tried_again() -> None:
-    final = endings.fault("unpriced_model", "no price")
-    assert endings.failed(final, failures=0, max_attempts=9, delay=timedelta()).state == "failed"
-    passing = endings.fault("provider_failed", "busy", retryable=True)
-    assert endings.failed(passing, failures=1, max_attempts=3, delay=timedelta()).state == "waiting"
-    assert endings.failed(passing, failures=2, max_attempts=3, delay=timedelta()).state == "failed"

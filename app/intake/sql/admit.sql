@@ -12,7 +12,7 @@ WITH item AS MATERIALIZED (
         n int, job uuid, tenant uuid, key uuid, route text, intent text, fingerprint text,
         workflow text, version uuid, version_number bigint, state text, lane text, priority bigint,
         cap_group bigint, limits jsonb, head_start interval, input jsonb, max_cost_nanousd bigint,
-        predicted_nanousd bigint, max_attempts bigint, run_at timestamptz, deadline_at timestamptz, metadata jsonb,
+        predicted_nanousd bigint, max_attempts bigint, timeout_seconds bigint, run_at timestamptz, deadline_at timestamptz, metadata jsonb,
         tags text[], end_user text, session text, traceparent text, callback uuid, account uuid, tokens bigint,
         entry uuid, entry_at timestamptz, action text, body text, salt text)
 ),
@@ -61,11 +61,11 @@ fresh AS MATERIALIZED (
 made AS (
     INSERT INTO job (id, tenant, key, workflow, version, version_number, state, lane, priority, rank,
                      cap_group, limits, input, max_cost_nanousd, predicted_nanousd, max_attempts,
-                     run_at, wake_at, deadline_at, metadata, tags, end_user, session, traceparent,
+                     timeout_seconds, run_at, wake_at, deadline_at, metadata, tags, end_user, session, traceparent,
                      callback, created_at, queued_at)
     SELECT job, tenant, key, workflow, version, version_number, state, lane, priority,
            coalesce(run_at, app_now()) - priority * head_start, cap_group, limits,
-           input, max_cost_nanousd, predicted_nanousd, max_attempts, run_at,
+           input, max_cost_nanousd, predicted_nanousd, max_attempts, timeout_seconds, run_at,
            CASE WHEN state = 'scheduled' THEN run_at END,
            deadline_at, metadata, coalesce(tags, '{}'), end_user, session, traceparent, callback, app_now(),
            CASE WHEN state = 'queued' THEN app_now() END

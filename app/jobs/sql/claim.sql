@@ -31,7 +31,11 @@ moved AS (
     UPDATE job j
        SET state = 'running', started_at = coalesce(j.started_at, app_now()),
            event_seq = j.event_seq + CASE WHEN fenced.state = 'dispatched' THEN 1 ELSE 0 END,
-           undelivered = 0
+           undelivered = 0,
+           -- least() passes over a NULL: the earlier of its own deadline and of what its run may take
+           deadline_at = CASE WHEN j.started_at IS NULL AND j.timeout_seconds IS NOT NULL
+                              THEN least(j.deadline_at, app_now() + j.timeout_seconds * interval '1 second')
+                              ELSE j.deadline_at END
       FROM fenced WHERE j.id = fenced.job
     RETURNING j.*, fenced.state = 'dispatched' AS fresh
 ),

@@ -9,7 +9,8 @@ WITH moved AS (
        SET state = 'queued', run = run + 1, failures = 0, losses = 0, shared_losses = 0, interruptions = 0, undelivered = 0,
            lane = coalesce(home_lane, lane), home_lane = NULL,
            error = NULL, finished_at = NULL, cancel_requested_at = NULL, queued_at = app_now(),
-           deadline_at = CASE WHEN deadline_at > app_now() THEN deadline_at END,
+           deadline_at = CASE WHEN deadline_at > app_now() AND timeout_seconds IS NULL THEN deadline_at END,
+           started_at = NULL,  -- of this run: what it may take is counted from there
            event_seq = event_seq + 1
      WHERE id = :job
     RETURNING id, tenant, state, event_seq, run

@@ -10,12 +10,11 @@ from app.embedded import postgres, states
 ROOT = Path(__file__).parents[1]
 NO_TESTS = 5  # pytest's status where a filter left none
 UNIT = "not concurrency and not journey and not architecture"
-# Journeys start processes of their own and kill them: one after the other.
 SUITES = {
     "unit": ["-n", "2", "-m", UNIT],
     "concurrency": ["-n", "2", "-m", "concurrency"],
     "architecture": ["-n", "2", "-m", "architecture"],
-    "journeys": ["-m", "journey"],
+    "journeys": ["-n", "2", "-m", "journey"],  # mostly they wait for processes of their own
 }
 ALL = [["-n", "2", "-m", "not journey"], SUITES["journeys"]]
 # What is lost in a power cut is made again by the next run. Two races of 64 may run at once, beside

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from app.embedded import postgres, states, valkey
 from migrations import run as migrations
@@ -15,6 +16,7 @@ from tests.fakes.provider import Provider
 from tests.fakes.receiver import Receiver
 from tests.stack import Stack, opened
 
+CLEAN = "clean"  # a migrated database that no one is connected to
 THREE_STEPS = {
     "name": "three_steps",
     "input": {"type": "object"},
@@ -43,6 +45,11 @@ class Servers:
     database: postgres.Running
     broker: valkey.Running
 
+    def beside(self) -> psycopg.Connection:
+        """A superuser's connection to the server, in autocommit, not to the database of the stack."""
+        url = make_url(self.database.superuser_url).set(database="postgres")
+        return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+
     def restart_database(self) -> None:
         """Immediate shutdown, as a crash, then up again on the same folder and address."""
         self.database.process.kill()
@@ -62,6 +69,9 @@ class Servers:
 def servers() -> Iterator[Servers]:
     folder = states.temporary()
     running = Servers(folder, postgres.start(folder / "pg"), valkey.start(folder / "vk"))
+    migrations.up(running.database.owner_url)
+    with running.beside() as admin:
+        admin.execute(f"CREATE DATABASE {CLEAN} TEMPLATE {postgres.DATABASE}")
     yield running
     running.broker.stop()
     running.database.stop()
@@ -86,12 +96,11 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     """A stack on a clean schema; its processes' logs are shown when the test fails."""
     database = servers.database
-    with psycopg.connect(database.superuser_url, autocommit=True) as admin:
+    with servers.beside() as admin:
+        admin.execute(f"DROP DATABASE {postgres.DATABASE} WITH (FORCE)")
         admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'towpath_app'"
+            f"CREATE DATABASE {postgres.DATABASE} TEMPLATE {CLEAN} OWNER {postgres.OWNER}"
         )
-    migrations.down(database.owner_url)
-    migrations.up(database.owner_url)
     settings = {
         "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": f'["127.0.0.1:{hooks.port}"]',
         "TOWPATH_LEASES__RUNNING": "PT3S",  # half the default: what dies is missed sooner

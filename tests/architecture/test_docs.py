@@ -201,3 +201,13 @@ def test_every_table_has_its_place_in_the_map_of_data_classes() -> None:
     _, _, after = BLUEPRINT.read_text(encoding="utf-8").partition("\n## Map of data classes\n")
     mapped = set(re.findall(r"`(\w+)`", after.partition("\n## ")[0]))
     assert tables() - mapped == set()
+
+
+def test_no_two_pages_of_the_corpus_share_a_name() -> None:
+    """They are ingested under their files' names, and a second of one name would replace the first."""
+    pages = [
+        path.name
+        for folder in ("handbook", "guide")
+        for path in (ROOT / "docs" / folder).glob("*.md")
+    ]
+    assert sorted(set(pages)) == sorted(pages)

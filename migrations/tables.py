@@ -17,12 +17,13 @@ from app.scheduling import models as scheduling
 from app.secrets import models as secrets
 from app.switches import models as switches
 from app.tenants import models as tenants
+from app.tools import models as tools
 from app.usage import models as usage
 from app.webhooks import models as webhooks
 from app.workflows import models as workflows
 
 ROOMS = (
     attempts, audit, budgets, files, idempotency, intake, jobs, outbox, ratelimit, retention, retrieval,
-    schedules,    scheduling, secrets, switches, tenants, usage, webhooks, workflows,
+    schedules, scheduling, secrets, switches, tenants, tools, usage, webhooks, workflows,
 )  # fmt: skip
 METADATA = Base.metadata

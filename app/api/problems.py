@@ -72,6 +72,14 @@ STATUS: Final = {
     "secret_unreadable": 500,
     "step_failed": 500,
     "step_timeout": 500,
+    "tool_arguments_invalid": 500,
+    "tool_crashed": 500,
+    "tool_failed": 500,
+    "tool_in_doubt": 500,
+    "tool_output_invalid": 500,
+    "tool_output_too_large": 500,
+    "tool_timed_out": 500,
+    "unknown_tool": 500,
 }
 
 # What RFC 9457 and we name ourselves; context of the same name moves aside.

@@ -169,7 +169,7 @@ async def push_version(
         if not replayed:
             pushed = await versions.push(
                 session, caller.tenant, raw, actor=asking.actor(request, caller),
-                request_id=request.state.request_id,
+                request_id=request.state.request_id, tools=platform.tools,
             )  # fmt: skip
             version, created = pushed.id, pushed.created
             if key is not None:

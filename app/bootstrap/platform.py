@@ -25,6 +25,9 @@ from app.secrets.config import SecretsConfig
 from app.secrets.vault import Vault
 from app.tenants import keys
 from app.tenants.refusals import Refusals
+from app.tools import calling as tooling
+from app.tools import registry
+from app.tools.registry import Registry
 
 
 class MissingSetting(ValueError):
@@ -46,6 +49,7 @@ class ApiPlatform:
     limiter: Limiter
     refusals: Refusals
     denials: Denials
+    tools: Registry
 
     async def close(self) -> None:
         """Wait for what is in flight, then let the database go."""
@@ -94,7 +98,7 @@ async def open_api(settings: Settings) -> ApiPlatform:
     return ApiPlatform(
         settings, db, desk(settings, db, limiter), sealing.open_vault(vault_config(settings)),
         storing.open_store(settings.files_folder), embedding.open_embedder(), sender(settings),
-        keys.Cache(), limiter, Refusals(db), Denials(),
+        keys.Cache(), limiter, Refusals(db), Denials(), tools(),
     )  # fmt: skip
 
 
@@ -117,6 +121,11 @@ def sender(settings: Settings) -> Sender:
     return http.open_sender(settings.webhooks.allowed_private, settings.webhooks.timeout_seconds)
 
 
+def tools() -> Registry:
+    """The tools of a process: the built-in ones, and those of installed packages."""
+    return registry.load(registry.PURE)
+
+
 async def open_worker(settings: Settings) -> WorkerPlatform:
     """The parts of a worker process, in its event loop."""
     db = database(settings, pool_size=10)
@@ -125,6 +134,7 @@ async def open_worker(settings: Settings) -> WorkerPlatform:
     runtime = running.open_runtime(
         db, settings.execution, settings.leases, ledger_=book, gateway=gateway,
         embedder=embedding.open_embedder(), store=storing.open_store(settings.files_folder),
+        tools=tooling.open_toolbox(db, tools()),
     )  # fmt: skip
     return WorkerPlatform(
         settings,

@@ -50,10 +50,11 @@ def validate(file: File, as_json: AsJson = False) -> None:
     """Check a definition here, without an API. Status 1 where it has faults; each has a pointer."""
     # Only here, since it loads the language of workflows.
     from app.core.errors import Invalid  # noqa: PLC0415
+    from app.tools import registry  # noqa: PLC0415
     from app.workflows import definitions  # noqa: PLC0415
 
     try:
-        definition = definitions.parse(_read(file))
+        definition = definitions.parse(_read(file), registry.load(registry.PURE))
     except Invalid as refusal:
         faults = refusal.context["errors"]
         if as_json:

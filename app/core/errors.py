@@ -7,6 +7,7 @@ class TowpathError(Exception):
     """A refusal with a public, permanent `code`. Context is safe to show: no secret, no customer text."""
 
     code: ClassVar[str] = "internal_error"
+    retryable: bool = False  # the same again may succeed
 
     def __init__(self, message: str = "", **context: Any) -> None:
         super().__init__(message or (type(self).__doc__ or "").split("\n")[0])

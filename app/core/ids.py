@@ -32,11 +32,12 @@ LineId = NewType("LineId", UUID)
 EntryId = NewType("EntryId", UUID)
 ScheduleId = NewType("ScheduleId", UUID)
 RunId = NewType("RunId", UUID)
+ToolCallId = NewType("ToolCallId", UUID)
 
 KINDS: Final = (
     TenantId, KeyId, JobId, AttemptId, WorkerId, StepId, VersionId, EventId, EndpointId, DeliveryId,
     SecretId, FileId, CollectionId, DocumentId, ChunkId, AccountId, HoldId, PriceId, LineId, EntryId,
-    ScheduleId, RunId,
+    ScheduleId, RunId, ToolCallId,
 )  # fmt: skip
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -13,6 +13,7 @@ class StepTimedOut(TowpathError):
     """A step took longer than its `timeout_seconds`. Context: step."""
 
     code = "step_timeout"
+    retryable = True
 
 
 class ResultTooLarge(TowpathError):

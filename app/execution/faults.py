@@ -9,13 +9,13 @@ import structlog
 from app.budgets.errors import BudgetExhausted
 from app.core import backoff
 from app.core.errors import TowpathError, Unavailable
-from app.execution.errors import StepTimedOut
 from app.execution.runtime import Runtime
 from app.jobs import endings
 from app.jobs.endings import Ending
 from app.jobs.transitions import Claimed
 from app.llm.errors import ProviderFailed
 from app.switches.errors import Disabled
+from app.tools.errors import ToolInDoubt
 from app.workflows import checkpoints
 from app.workflows.retries import MAX_ATTEMPTS, PASSING, Policy
 
@@ -32,6 +32,8 @@ async def ending_of(
         return endings.parked_for_money(cause.need_nanousd)
     if isinstance(cause, Disabled):
         return endings.switched_off()
+    if isinstance(cause, ToolInDoubt):
+        return endings.parked_for_a_person(_fault(step, cause))
     fault = _fault(step, cause)
     if not fault["retryable"]:
         return endings.failed(fault, again_in=None)
@@ -45,11 +47,8 @@ async def ending_of(
 
 
 def _fault(step: str | None, cause: Exception) -> dict[str, Any]:
-    if isinstance(cause, ProviderFailed):
-        return endings.fault(cause.code, cause.message, step=step, retryable=cause.retryable)
     if isinstance(cause, TowpathError):
-        passing = isinstance(cause, StepTimedOut)
-        return endings.fault(cause.code, cause.message, step=step, retryable=passing)
+        return endings.fault(cause.code, cause.message, step=step, retryable=cause.retryable)
     log.error("attempt.crashed", exc_info=cause)
     return endings.fault("internal_error", "A fault of the platform.", step=step, retryable=True)
 

@@ -28,9 +28,10 @@ from app.execution.steps import Bench, Outcome, run_step
 from app.jobs import endings
 from app.jobs.endings import Ending
 from app.jobs.transitions import Claimed, End, Note
+from app.tools.errors import ToolInDoubt
 from app.workflows import checkpoints, engine
 from app.workflows.checkpoints import Checkpoint
-from app.workflows.definitions import AnyStep, Definition, ModelStep, PlainStep, TransformStep
+from app.workflows.definitions import AnyStep, Definition, SingleStep, ToolStep, TransformStep
 from app.workflows.engine import Done, Fan, Recorded, Run
 
 log = structlog.get_logger()
@@ -181,7 +182,6 @@ async def _work(runtime: Runtime, claimed: Claimed) -> tuple[Ending, Mark | None
             case _ if proven:
                 return endings.acquitted(), None
             case Run(step, arguments):
-                assert isinstance(step, ModelStep | PlainStep | TransformStep)  # noqa: S101 - a map is a Fan
                 done = len({name for name, _ in recorded}) + 1
                 progress = {"done": done, "total": len(definition.steps), "label": step.id}
                 result, mark = await _perform(bench, step, step.id, 0, arguments, progress)
@@ -278,7 +278,7 @@ async def _fan(bench: Bench, fan: Fan, recorded: Recorded) -> None:
 
 async def _perform(
     bench: Bench,
-    step: ModelStep | PlainStep | TransformStep,
+    step: SingleStep,
     name: str,
     item: int,
     arguments: dict[str, Any],
@@ -288,18 +288,19 @@ async def _perform(
     runtime, started = bench.runtime, time.monotonic()
     try:
         work = _persist(bench, step, name, item, arguments)
-        if isinstance(step, TransformStep):  # it waits for nothing
+        if isinstance(
+            step, TransformStep | ToolStep
+        ):  # one waits for nothing, the other bounds itself
             outcome = await work
         else:
             outcome = await bounded(work, name, step.timeout_seconds)
         _measure(runtime, name, outcome.result)
-    except (AttemptLost, BudgetExhausted) as error:
-        if isinstance(error, BudgetExhausted):
-            raise _Failed(name, error) from error
+    except AttemptLost:
         raise
+    except (BudgetExhausted, ToolInDoubt) as error:  # the step goes on when the job does
+        raise _Failed(name, error) from error
     except TowpathError as error:
-        passing = isinstance(error, StepTimedOut) or getattr(error, "retryable", False)
-        fault = endings.fault(error.code, error.message, step=name, retryable=passing)
+        fault = endings.fault(error.code, error.message, step=name, retryable=error.retryable)
         await _note(bench, _mark(bench, step, name, item, Outcome(None), fault, started, None))
         raise _Failed(name, error) from error
     return outcome.result, _mark(bench, step, name, item, outcome, None, started, progress)
@@ -307,7 +308,7 @@ async def _perform(
 
 async def _persist(
     bench: Bench,
-    step: ModelStep | PlainStep | TransformStep,
+    step: SingleStep,
     name: str,
     item: int,
     arguments: dict[str, Any],

@@ -24,6 +24,8 @@ from app.jobs import transitions
 from app.jobs.transitions import Claimed, End, Note, Noted
 from app.llm.gateway import Gateway
 from app.retrieval.embedding import Embedder
+from app.tools import effects
+from app.tools.calling import Toolbox
 from app.workflows import checkpoints, definitions, versions
 from app.workflows.checkpoints import Checkpoint
 from app.workflows.definitions import Definition
@@ -59,6 +61,7 @@ class Runtime:
     gateway: Gateway
     embedder: Embedder
     store: Store
+    tools: Toolbox
     claims: GroupCommit[tuple[JobId, AttemptId], Claimed | None]
     marks: GroupCommit[Mark, Noted | None]
     ends: GroupCommit[Close, str | None]
@@ -70,6 +73,7 @@ class Runtime:
         """Wait for what is in flight in the groups."""
         for group in (self.claims, self.marks, self.ends):
             await group.close()
+        await self.tools.close()
 
 
 def open_runtime(
@@ -81,6 +85,7 @@ def open_runtime(
     gateway: Gateway,
     embedder: Embedder,
     store: Store,
+    tools: Toolbox,
 ) -> Runtime:
     """A runtime under a fresh worker id."""
     holdings = Holdings(WorkerId(ids.new()))
@@ -133,9 +138,12 @@ def open_runtime(
         bought = [(step.job, step.name, step.item) for step in steps if step.kind == "model"]
         if bought:
             await ledger.prune(connection, bought)  # what is recorded is never asked for again
+        called = [(step.job, step.name, step.item) for step in steps if step.facts.get("once")]
+        if called:
+            await effects.prune(connection, called)
 
     return Runtime(
-        db, config, leases, holdings, ledger_, gateway, embedder, store,
+        db, config, leases, holdings, ledger_, gateway, embedder, store, tools,
         GroupCommit(claim, db), GroupCommit(mark, db, weigh=_weight), GroupCommit(end, db, weigh=_end_weight),
         Recent(definition, IMMUTABLE), asyncio.Semaphore(config.slots),
     )  # fmt: skip

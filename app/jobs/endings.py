@@ -76,6 +76,11 @@ def parked_for_money(need_nanousd: int) -> Ending:
     return Ending("parked", "waiting", waiting_for="budget", need_nanousd=need_nanousd)
 
 
+def parked_for_a_person(error: dict[str, Any]) -> Ending:
+    """Whether an unsafe call had its effect isn't known: a person says how it goes on."""
+    return Ending("parked", "waiting", attempt_error=error, waiting_for="intervention")
+
+
 def switched_off() -> Ending:
     """An operator has switched model calls off: look again later, without a slot and without a cost."""
     return Ending("parked", "waiting", waiting_for="backoff", wake_in=SWITCH_PAUSE)

@@ -11,6 +11,8 @@ import jsonschema
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from app.core.errors import Invalid
+from app.tools import registry, tool
+from app.tools.registry import Registry
 from app.workflows import expressions
 from app.workflows.retries import Retry
 
@@ -60,6 +62,13 @@ class TransformStep(_Step, frozen=True):
     value: Any
 
 
+class ToolStep(_Step, frozen=True):
+    """One call of a tool, with the arguments in `in`."""
+
+    kind: Literal["tool"]
+    tool: Annotated[str, StringConstraints(pattern=tool.NAME, max_length=tool.NAME_LENGTH)]
+
+
 class MapStep(_Step, frozen=True):
     """The inner step once an item of `over`; its result is the list of theirs, in order."""
 
@@ -67,10 +76,12 @@ class MapStep(_Step, frozen=True):
     over: str
     concurrency: int = Field(default=4, ge=1, le=1_000)
     max_items: int = Field(default=1_000, ge=1, le=10_000)
-    step: Annotated["ModelStep | TransformStep", Field(discriminator="kind")]
+    step: Annotated["InnerStep", Field(discriminator="kind")]
 
 
-AnyStep = Annotated[ModelStep | PlainStep | TransformStep | MapStep, Field(discriminator="kind")]
+InnerStep = ModelStep | TransformStep | ToolStep  # what a map may hold
+SingleStep = InnerStep | PlainStep  # what runs by itself
+AnyStep = Annotated[SingleStep | MapStep, Field(discriminator="kind")]
 
 
 class ResourceLimit(BaseModel, frozen=True, extra="forbid"):
@@ -115,8 +126,11 @@ class Predicted:
     output_tokens: int
 
 
-def parse(raw: Any) -> Definition:
-    """A definition from JSON data. Raises Invalid with a pointer to each fault; nothing is guessed."""
+def parse(raw: Any, tools: Registry | None = None) -> Definition:
+    """A definition from JSON data, which may call these tools (None: the pure built-in ones).
+
+    Raises Invalid with a pointer to each fault; nothing is guessed.
+    """
     if _deeper_than(raw, MAX_DEPTH):
         raise Invalid.at("", f"A definition nests at most {MAX_DEPTH} levels.")
     if len(json.dumps(raw)) > MAX_BYTES:
@@ -129,7 +143,7 @@ def parse(raw: Any) -> Definition:
             for fault in error.errors()
         ]
         raise Invalid("The definition doesn't fit the language.", errors=faults) from error
-    faults = list(_faults(definition))
+    faults = [*_faults(definition), *_tool_faults(definition, tools or registry.pure())]
     if faults:
         raise Invalid("The definition can't run.", errors=faults)
     return definition
@@ -163,6 +177,11 @@ def _pointer(raw: Any, location: tuple[int | str, ...]) -> str:
     # Pydantic puts the tag of a union's member into the path; only what is in the data belongs to a pointer.
     parts, here = [], raw
     for place, part in enumerate(location):
+        entered = place > 0 and (
+            isinstance(location[place - 1], int) or location[place - 1] == "step"
+        )
+        if entered and isinstance(here, dict) and here.get("kind") == part:
+            continue  # a tag, even where the data has a member of its name, as tool steps have
         inside = part in here if isinstance(here, dict) else isinstance(part, int)
         if inside:
             here = here[part]
@@ -212,6 +231,21 @@ def _faults(definition: Definition) -> Iterator[dict[str, str]]:
             yield from _expression_faults(part, f"{at}/step/{name}", seen)
         seen.add(step.id)
     yield from _expression_faults(definition.output, "/output", seen)
+
+
+def _tool_faults(definition: Definition, tools: Registry) -> Iterator[dict[str, str]]:
+    for place, step in enumerate(definition.steps):
+        at = f"/steps/{place}"
+        if isinstance(step, MapStep):
+            step, at = step.step, f"{at}/step"  # noqa: PLW2901 - the step that calls
+        if not isinstance(step, ToolStep):
+            continue
+        bound = tools.tools.get(step.tool)
+        if bound is None:
+            yield {"pointer": f"{at}/tool", "message": registry.fault(tools, step.tool)}
+            continue
+        for name, message in registry.argument_faults(bound, step.given):
+            yield {"pointer": f"{at}/in" + (f"/{name}" if name else ""), "message": message}
 
 
 _REFERENCE: Final = re.compile(r"\bsteps\.([A-Za-z_][A-Za-z0-9_]*)")

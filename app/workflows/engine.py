@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.workflows import expressions
-from app.workflows.definitions import AnyStep, Definition, MapStep, ModelStep, TransformStep
+from app.workflows.definitions import (
+    AnyStep,
+    Definition,
+    InnerStep,
+    MapStep,
+    SingleStep,
+    TransformStep,
+)
 from app.workflows.errors import ExpressionFailed
 
 Recorded = dict[tuple[str, int], Any]  # (step, item) → result
@@ -18,7 +25,7 @@ Recorded = dict[tuple[str, int], Any]  # (step, item) → result
 class Run:
     """One step to run, its arguments resolved."""
 
-    step: AnyStep
+    step: SingleStep
     arguments: dict[str, Any]
 
 
@@ -27,7 +34,7 @@ class Fan:
     """The items of a map that are not recorded yet: (position, arguments of the inner step)."""
 
     step: MapStep
-    inner: ModelStep | TransformStep
+    inner: InnerStep
     total: int
     open: list[tuple[int, dict[str, Any]]]
 

@@ -7,7 +7,10 @@ from typing import Final, Literal, get_args
 from pydantic import BaseModel, Field
 
 # Faults that may pass. Every other one is permanent: it would come again, and is never retried.
-Passing = Literal["provider_failed", "step_timeout", "internal_error"]
+Passing = Literal[
+    "provider_failed", "step_timeout", "internal_error", "tool_failed", "tool_timed_out", "tool_crashed",
+    "unknown_tool",
+]  # fmt: skip
 PASSING: Final[tuple[Passing, ...]] = get_args(Passing)
 MAX_ATTEMPTS: Final = 20
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.audit import trail
 from app.core import ids
 from app.core.ids import TenantId, VersionId
+from app.tools.registry import Registry
 from app.workflows import definitions
 from app.workflows.errors import UnknownWorkflow
 from app.workflows.models import Workflow, WorkflowVersion
@@ -38,13 +39,14 @@ async def push(
     *,
     actor: trail.Actor,
     request_id: str | None = None,
+    tools: Registry | None = None,
 ) -> Pushed:
     """Store a definition as the next version of its name, and release it.
 
     A definition equal to the released one makes no new version. Raises Invalid with pointers.
     Locks the workflow's row: two pushes of one name take turns.
     """
-    definition = definitions.parse(raw)
+    definition = definitions.parse(raw, tools)
     name = definition.name
     new = insert(Workflow).values(tenant=tenant, name=name, released=0, created_at=func.app_now())
     await session.execute(new.on_conflict_do_nothing())

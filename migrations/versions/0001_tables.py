@@ -1150,6 +1150,51 @@ def upgrade() -> None:
         postgresql_where="state = 'succeeded'",
     )
     op.create_table(
+        "tool_call",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("job", sa.Uuid(), nullable=False),
+        sa.Column("attempt", sa.Uuid(), nullable=False),
+        sa.Column("call", sa.Uuid(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("item", sa.BigInteger(), nullable=False),
+        sa.Column("tool", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("effect", sa.Text(), nullable=False),
+        sa.Column(
+            "arguments", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column("tries", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "result", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.Column(
+            "error", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "jsonb_typeof(error) <> 'null'", name=op.f("tool_call_error_is_no_json_null")
+        ),
+        sa.CheckConstraint(
+            "jsonb_typeof(result) <> 'null'", name=op.f("tool_call_result_is_no_json_null")
+        ),
+        sa.CheckConstraint(
+            "(ended_at IS NOT NULL) = (result IS NOT NULL OR error IS NOT NULL)",
+            name=op.f("tool_call_ends_with_an_outcome"),
+        ),
+        sa.CheckConstraint(
+            "result IS NULL OR error IS NULL", name=op.f("tool_call_has_one_outcome")
+        ),
+        sa.ForeignKeyConstraint(["attempt"], ["attempt.id"], name=op.f("tool_call_attempt_fkey")),
+        sa.ForeignKeyConstraint(
+            ["tenant", "job"], ["job.tenant", "job.id"], name=op.f("tool_call_tenant_job_fkey")
+        ),
+        sa.PrimaryKeyConstraint("key", name=op.f("tool_call_pkey")),
+    )
+    op.create_index("tool_call_of_attempt", "tool_call", ["attempt"], unique=False)
+    op.create_index("tool_call_of_job", "tool_call", ["job"], unique=False)
+    op.create_table(
         "usage_pending",
         sa.Column("line", sa.Uuid(), nullable=False),
         sa.ForeignKeyConstraint(["line"], ["usage_line.id"], name=op.f("usage_pending_line_fkey")),
@@ -1209,6 +1254,9 @@ def downgrade() -> None:
     op.drop_index("effect_of_job", table_name="effect")
     op.drop_table("effect")
     op.drop_table("usage_pending")
+    op.drop_index("tool_call_of_job", table_name="tool_call")
+    op.drop_index("tool_call_of_attempt", table_name="tool_call")
+    op.drop_table("tool_call")
     op.drop_index("step_recorded", table_name="step", postgresql_where="state = 'succeeded'")
     op.drop_index("step_of_job", table_name="step")
     op.drop_index("step_of_attempt", table_name="step")

@@ -24,9 +24,11 @@ from app.llm import gateway
 from app.llm.config import LlmConfig
 from app.retrieval import embedding
 from app.retrieval.embedding import Embedder
+from app.tools import calling, registry
 from app.usage import pricing
 from tests.arrange import heads, make_jobs, make_workflow
 from tests.fakes import provider
+from tests.fakes.far_end import FarEnd
 from tests.fakes.provider import Provider
 
 
@@ -39,6 +41,11 @@ def embedder() -> Embedder:
 async def fake() -> AsyncIterator[Provider]:
     async with provider.serving() as serving:
         yield serving
+
+
+@pytest.fixture
+def far() -> FarEnd:
+    return FarEnd()
 
 
 @dataclass(slots=True)
@@ -95,6 +102,7 @@ async def shop(
     tenant: TenantId,
     fake: Provider,
     embedder: Embedder,
+    far: FarEnd,
     tmp_path: Path,
 ) -> AsyncIterator[Shop]:
     async with db.transaction() as session:
@@ -104,6 +112,7 @@ async def shop(
     runtime = running.open_runtime(
         db, ExecutionConfig(), LeaseConfig(), ledger_=book, gateway=routes, embedder=embedder,
         store=store.open_store(tmp_path),
+        tools=calling.open_toolbox(db, registry.build(registry.PURE, far.tools())),
     )  # fmt: skip
     yield Shop(runtime, admin, tenant)
     await runtime.close()

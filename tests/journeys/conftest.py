@@ -104,6 +104,8 @@ async def stack(
     settings = {
         "TOWPATH_WEBHOOKS__ALLOWED_PRIVATE": f'["127.0.0.1:{hooks.port}"]',
         "TOWPATH_LEASES__RUNNING": "PT3S",  # half the default: what dies is missed sooner
+        "PYTHONPATH": str(Path(__file__).parents[1] / "fakes" / "far_tools"),  # a package of tools
+        "FAR_END": f"http://{hooks.host}:{hooks.port}/far",  # where they act
     }
     async with opened(
         superuser_url=database.superuser_url, app_url=database.app_url,

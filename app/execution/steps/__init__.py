@@ -5,15 +5,16 @@ retrieve   passages of a collection
 guard      pick, verify, conclude, condense: what makes a weak model's answer trustworthy
 split      a long text into parts
 transform  its value is its result
+tool       one call of a tool
 ingest     a document into chunks
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from app.execution.steps import guard, ingest, model, retrieve, split, transform
+from app.execution.steps import guard, ingest, model, retrieve, split, tool, transform
 from app.execution.steps.bench import Bench, Outcome
-from app.workflows.definitions import ModelStep, PlainStep, TransformStep
+from app.workflows.definitions import ModelStep, PlainStep, SingleStep, ToolStep, TransformStep
 
 __all__ = ["Bench", "Outcome", "run_step"]
 
@@ -30,7 +31,7 @@ _PLAIN: Final[dict[str, Callable[[Bench, dict[str, Any]], Awaitable[Outcome]]]] 
 
 async def run_step(
     bench: Bench,
-    step: ModelStep | PlainStep | TransformStep,
+    step: SingleStep,
     name: str,
     item: int,
     arguments: dict[str, Any],
@@ -39,6 +40,8 @@ async def run_step(
     match step:
         case ModelStep():
             return await model.run(bench, step, name, item, arguments)
+        case ToolStep():
+            return await tool.run(bench, step, name, item, arguments)
         case TransformStep():
             return await transform.run(bench, arguments)
         case PlainStep():

@@ -3,7 +3,7 @@
 -- Gives   (job) of each that is done with
 -- Locks   the jobs in id order, SKIP LOCKED; their steps, attempts and replies after them
 -- Races   a retry: whoever has the job first; a job that is erased can't be retried
--- Index   job_pkey, step_of_job, attempt_job_number_key, effect_of_job
+-- Index   job_pkey, step_of_job, attempt_job_number_key, effect_of_job, tool_call_of_job
 WITH due AS MATERIALIZED (
     SELECT id FROM job
      WHERE id = ANY (CAST(:jobs AS uuid[])) AND finished_at < app_now() - CAST(:kept AS interval)
@@ -23,5 +23,8 @@ faults AS (
 ),
 replies AS (
     DELETE FROM effect WHERE job = ANY (ARRAY(SELECT id FROM due))
+),
+calls AS (
+    DELETE FROM tool_call WHERE job = ANY (ARRAY(SELECT id FROM due))
 )
 SELECT id AS job FROM due

@@ -3,7 +3,7 @@
 -- Gives   (job) of each that is done with
 -- Locks   the jobs in id order, SKIP LOCKED; what is theirs after them
 -- Races   a retry: whoever has the job first; who comes second finds no job, or one that is erased
--- Index   job_pkey, step_of_job, attempt_job_number_key, effect_of_job, job_event_pkey, reservation_of_attempt,
+-- Index   job_pkey, step_of_job, attempt_job_number_key, effect_of_job, tool_call_of_job, job_event_pkey, reservation_of_attempt,
 --         reservation_of_job, usage_line_of_job, budget_account_of_job, document_of_job, token_charge_pkey
 WITH due AS MATERIALIZED (
     SELECT id FROM job
@@ -23,6 +23,9 @@ steps AS (
 ),
 replies AS (
     DELETE FROM effect WHERE job = ANY (ARRAY(SELECT id FROM due))
+),
+calls AS (
+    DELETE FROM tool_call WHERE job = ANY (ARRAY(SELECT id FROM due))
 ),
 events AS (
     DELETE FROM job_event WHERE job = ANY (ARRAY(SELECT id FROM due))

@@ -1,0 +1,5 @@
+"""The tools that come with Towpath, one module each.
+
+calculator    exact arithmetic
+json_extract  a JMESPath over data
+"""

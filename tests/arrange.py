@@ -60,11 +60,11 @@ def make_worker(
     slots: int,
     lanes: tuple[str, ...] = ("interactive", "standard", "batch"),
 ) -> WorkerId:
-    """A worker that was just heard."""
+    """A worker that is heard for a minute from now on: a slow machine is no silent worker."""
     made = WorkerId(ids.new())
     admin.execute(
         "INSERT INTO worker (id, host, pid, lanes, slots, started_at, seen_at)"
-        " VALUES (%s, 'here', 1, %s, %s, app_now(), app_now())",
+        " VALUES (%s, 'here', 1, %s, %s, app_now(), app_now() + interval '1 minute')",
         (made, list(lanes), slots),
     )
     return made

@@ -14,11 +14,12 @@ import psycopg
 import structlog
 
 from app.core.db import Database
+from app.scheduling import shards
 from workers import leadership
 
 log = structlog.get_logger()
 
-FAMILY: Final = leadership.FAMILY + 1  # the first half of a shard's lock; the second is its number
+FAMILY: Final = shards.LOCK_FAMILY
 PRESENT: Final = 1_000_000  # the second half of the lock that counts processes: no shard's number
 
 Connection = psycopg.AsyncConnection[Any]

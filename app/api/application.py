@@ -19,11 +19,13 @@ from app.api import (
     jobs,
     keys,
     limits_page,
+    moving,
     operations,
     problems,
     schedules,
     usage,
     webhook_endpoints,
+    why,
     workflows,
 )
 from app.api.edge import Edge
@@ -35,7 +37,8 @@ from app.views.watching import Watch
 
 _ROUTERS = (
     jobs.router, events.router, schedules.router, collections.router, workflows.router, webhook_endpoints.router,
-    usage.router, budgets.router, keys.router, limits_page.router, operations.router, health.router, docs.router,
+    usage.router, budgets.router, keys.router, limits_page.router, operations.router,
+    moving.router, why.router, health.router, docs.router,
 )  # fmt: skip
 
 

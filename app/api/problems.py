@@ -45,6 +45,7 @@ STATUS: Final = {
     "duplicate_job": 409,
     "job_finished": 409,
     "job_not_retryable": 409,
+    "job_not_waiting": 409,
     "endpoint_disabled": 409,
     "collection_exists": 409,
     "schedule_exists": 409,

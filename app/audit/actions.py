@@ -13,6 +13,7 @@ Action = Literal[
     "document.delete",
     "job.admit",
     "job.cancel",
+    "job.move",
     "job.retry",
     "key.issue",
     "key.revoke",

@@ -1,4 +1,4 @@
-"""`towpath jobs`: submit, get, list, watch, cancel, retry; steps and receipt."""
+"""`towpath jobs`: submit, get, list, watch, cancel, retry, move, why; steps and receipt."""
 
 import json
 import sys
@@ -149,6 +149,31 @@ def steps(context: typer.Context, job: Id, as_json: AsJson = False) -> None:
     found = client.get(client.of(context), f"/v1/jobs/{client.segment(job)}/steps")["data"]
     rows = found if as_json else [step | {"cost": step["usage"]["cost"]} for step in found]
     showing.show_all(rows, as_json, _STEP_COLUMNS)
+
+
+@app.command("move")
+def move(
+    context: typer.Context,
+    job: Id,
+    lane: Annotated[str | None, typer.Option(help="interactive, standard or batch.")] = None,
+    priority: Annotated[int | None, typer.Option(min=0, max=9, help="Higher first.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move a job that waits to another lane, or to another priority."""
+    given = {"lane": lane, "priority": priority}
+    body = {name: value for name, value in given.items() if value is not None}
+    moved = client.post(client.of(context), f"/v1/jobs/{client.segment(job)}/move", body).json
+    _show(moved, as_json)
+
+
+@app.command("why")
+def why(context: typer.Context, job: Id, as_json: AsJson = False) -> None:
+    """Say why a job is not running: the first reason is what holds it up now."""
+    found = client.get(client.of(context), f"/v1/jobs/{client.segment(job)}/why")
+    if as_json:
+        showing.write(found)
+        return
+    showing.show_all(found["reasons"], as_json, ("code", "detail"))
 
 
 @app.command("receipt")

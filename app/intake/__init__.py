@@ -5,6 +5,7 @@ charges     settle: tokens charged at admission and not used go back to the limi
 documents   upload: a file, its document and the job that ingests it
 backlog     Backlog: ceilings of what waits, and which lanes are shed under pressure
 uniqueness  admit: of the jobs of one unique key, one at a time
+moving      move: a client moves its own job into a lane that takes jobs in
 levels      count: how much waits, published for all to read
 config      IntakeConfig
 errors      QueueFull, Overloaded, DuplicateJob

@@ -13,3 +13,9 @@ class JobNotRetryable(TowpathError):
     """Only a failed or expired job can be retried. Context: status."""
 
     code = "job_not_retryable"
+
+
+class JobNotWaiting(TowpathError):
+    """A worker has the job, or is about to, or it has ended: only what waits can be moved. Context: status."""
+
+    code = "job_not_waiting"

@@ -20,7 +20,7 @@ from app.jobs.states import LANES, QUARANTINE, STATES, TERMINAL, WAITS, sql_list
 
 
 class Job(Base):
-    """One unit of work a tenant asked for. Written by transitions.py and intake's admission alone."""
+    """One unit of work a tenant asked for. Written by transitions.py, moving.py and intake's admission alone."""
 
     __tablename__ = "job"
     __table_args__ = (

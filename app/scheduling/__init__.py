@@ -6,6 +6,7 @@ shards     who serves which tenants, where there are several dispatchers
 division   the slots shared out to the shards
 costs      what workflows really cost beside what was predicted
 capping    caps that operators set: put, clear, listed
+explaining chances: whether a queued job could leave now
 waker      level-triggered: time come, money free, deadline passed
 quarantine jobs that run alone, and whether somebody runs them
 reaper     attempts whose lease is over, with their holds

@@ -88,7 +88,7 @@ async def release(
         if led is None:
             raise NotLeading("Another dispatcher leads.")
         workers = await slots.fetchall()
-        pools, free = _pools(workers)
+        pools, free = pools_of(workers)
         if part is not None:
             pools = shards.own_pools(pools, led.grants, await part.fetchall())
             free = min(free, sum(pool.free for pool in pools))
@@ -109,15 +109,15 @@ async def release(
             return Pass({}, more=False)
         busy = await active.fetchall()
         lines = _lines(rows, await operators.fetchall())
-        running, unclaimed = _by_lane(busy)
-        counts = _counts(busy)
+        running, unclaimed = by_lane(busy)
+        counts = counts_of(busy)
         if not lead.alone:
             # Against what its jobs have in all, too: they may be at workers of another kind than was granted.
             granted = sum(pool.slots for pool in pools) - running.total()
             free = max(0, min(free, sum(pool.free for pool in pools) - unclaimed.total(), granted))
             spanning = shards.spanning(lines)
             if spanning:
-                counts = _counts(await _held(connection, spanning, lines))
+                counts = counts_of(await _held(connection, spanning, lines))
         levels = shards.levels_of(led.levels, led.age_seconds, config)
         lanes = lanes_of(config, pools, running, unclaimed, levels)
         made = fairness.plan(free, batch, lanes, lines, counts)
@@ -188,7 +188,7 @@ async def _held(
     return await (await connection.execute(_RUNNING.raw, everywhere)).fetchall()
 
 
-def _pools(workers: Sequence[Any]) -> tuple[list[Pool], int]:
+def pools_of(workers: Sequence[Any]) -> tuple[list[Pool], int]:
     """The workers by what they serve, and how many of their slots are free in all."""
     slots: Counter[frozenset[str]] = Counter()
     free: Counter[frozenset[str]] = Counter()
@@ -252,7 +252,7 @@ def _most(row: Any, operators: Mapping[Cap, int]) -> dict[Cap, int]:
     return most
 
 
-def _by_lane(busy: Sequence[Any]) -> tuple[Counter[str], Counter[str]]:
+def by_lane(busy: Sequence[Any]) -> tuple[Counter[str], Counter[str]]:
     running: Counter[str] = Counter()
     unclaimed: Counter[str] = Counter()
     for row in busy:
@@ -261,7 +261,7 @@ def _by_lane(busy: Sequence[Any]) -> tuple[Counter[str], Counter[str]]:
     return running, unclaimed
 
 
-def _counts(busy: Sequence[Any]) -> Counter[Cap]:
+def counts_of(busy: Sequence[Any]) -> Counter[Cap]:
     counts: Counter[Cap] = Counter()
     for row in busy:
         for cap in caps.counted(row.tenant, row.workflow, row.key, row.limits):

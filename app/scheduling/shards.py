@@ -19,6 +19,7 @@ from app.scheduling.config import MAX_SHARDS, SchedulingConfig
 from app.scheduling.fairness import Line, Plan, Pool
 
 BUCKETS: Final = 256  # a byte's
+LOCK_FAMILY: Final = 7_214_001  # the first half of a shard's lock; the second is its number
 assert BUCKETS >= MAX_SHARDS  # noqa: S101 - a shard without a bucket would have no tenants
 
 _COUNT = statements.load(__file__, "count_shards")

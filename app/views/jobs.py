@@ -83,11 +83,14 @@ async def get(session: AsyncSession, tenant: TenantId, job: JobId) -> JobView:
     """One job of a tenant. Raises NotFound."""
     found = await _owned(session, tenant, job)
     used, provenance = await _used(session, [job]), await _provenance(session, [job])
-    position = await reads.queue_position(session, found)
-    starts_at = None if position is None else await _starts_at(session, found, position)
-    return JobView(
-        found, used.get(job, Used()), provenance.get(job, Provenance()), position, starts_at
-    )
+    where = await place(session, found)
+    return JobView(found, used.get(job, Used()), provenance.get(job, Provenance()), *where)
+
+
+async def place(session: AsyncSession, job: Job) -> tuple[int | None, datetime | None]:
+    """A job's place in the queue and when it may start: `queue_position` and `estimated_start_at` of a view."""
+    position = await reads.queue_position(session, job)
+    return position, None if position is None else await _starts_at(session, job, position)
 
 
 async def _starts_at(session: AsyncSession, job: Job, position: int) -> datetime | None:

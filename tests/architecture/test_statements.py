@@ -234,3 +234,19 @@ def test_the_purge_walks_keys_and_reads_no_table_whole(
             plan = explain(connection, name, {"jobs": jobs} | kept)
             assert not whole_reads(plan)
             assert indexes(plan) >= {"job_pkey", "step_of_job", "effect_of_job"}
+
+
+def test_moving_and_explaining_read_what_waits_and_what_runs_alone(
+    app_url: str, queue: list[TenantId]
+) -> None:
+    asked = dict.fromkeys(("workflow", "tag", "lane", "state", "to_priority"))
+    bind = asked | {"tenant": queue[0], "to_lane": "batch", "batch": 500}
+    jobs = {"jobs": [ids.new()], "tenant": None, "lane": "batch", "priority": 1}
+    left = {"tenant": queue[0], "lane": None, "workflow": "noop", "most": 10_000}
+    with hot(app_url, dict(SETTINGS)) as connection:
+        movable = explain(connection, "jobs/movable", bind)
+        assert indexes(movable) <= {"job_queued", "job_tenant_id_key", "job_waking"}
+        moves = explain(connection, "jobs/move", jobs | {"head_start": timedelta(seconds=60)})
+        assert indexes(moves) == {"job_pkey"}
+        for plan in (movable, moves, explain(connection, "views/left", left)):
+            assert not whole_reads(plan)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli import admin, audit
 from app.core import ids
-from tests.arrange import make_tenant, make_worker
+from tests.arrange import make_jobs, make_tenant, make_worker, make_workflow
 
 Run = Callable[..., Result]
 
@@ -244,6 +244,21 @@ def test_a_part_that_is_not_there_is_not_paused(
     make_tenant(admin, "acme")
     assert towpath(command).exit_code == status
     assert told(towpath("admin pauses --json"))["data"] == []
+
+
+def test_jobs_that_wait_are_moved_by_filter(towpath: Run, admin: psycopg.Connection) -> None:
+    tenant = make_tenant(admin, "acme")
+    version = make_workflow(admin, tenant)
+    make_jobs(admin, tenant, version, 2, tags=["night"])
+    make_jobs(admin, tenant, version)
+    command = "admin move --tenant acme --tag night --to-lane batch --to-priority 1 --reason load"
+    assert told(towpath(f"{command} --json")) == {"moved": 2, "kept": 0}
+    lanes = admin.execute("SELECT lane, priority FROM job ORDER BY id").fetchall()
+    assert lanes == [("batch", 1), ("batch", 1), ("standard", 4)]
+    assert [action for action, _ in actions(admin)] == ["job.move"]
+    assert towpath("admin move --to-lane batch --reason x").exit_code == 1
+    assert towpath("admin move --tenant nobody --to-lane batch --reason x").exit_code == 1
+    assert towpath("admin move --tenant acme --reason x").exit_code == 1
 
 
 def test_a_switch_is_moved(towpath: Run, admin: psycopg.Connection) -> None:

@@ -229,10 +229,13 @@ async def list_jobs(
     tag: Label | None = None,
     created_after: MomentIn | None = None,
     created_before: MomentIn | None = None,
+    error_code: Annotated[
+        str | None, Query(max_length=64, description="What it failed or expired with.")
+    ] = None,
 ) -> Response:
     """List jobs, newest first. The filters narrow it together; pages are stable under new jobs."""
     wire.after(cursor)
-    narrow = Filter(status, workflow, lane, tag, created_after, created_before)
+    narrow = Filter(status, workflow, lane, tag, created_after, created_before, error_code)
     async with platform.db.transaction() as session:
         page = await views.listed(session, caller.tenant, narrow, cursor=cursor, limit=limit)
     jobs = [JobBody.of(view) for view in page.items]

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """`towpath jobs`: submit, get, list, watch, cancel, retry, move, why; steps and receipt."""
+=======
+"""`towpath jobs`: submit, get, list, watch, cancel and retry one or many; steps and receipt."""
+>>>>>>> 70ad1ae (jobs: many are cancelled or retried by a filter, as a job)
 
 import json
 import sys
@@ -22,6 +26,9 @@ _STEP_COLUMNS: Final = ("name", "item", "kind", "state", "seconds", "model", "co
 _CALL_COLUMNS: Final = ("step", "provider", "model", "state", "held", "cost", "unconfirmed")
 
 Id = Annotated[str, typer.Argument(help="The job's id, job_….")]
+Key = Annotated[
+    str | None, typer.Option("--key", "-k", help="Idempotency key: your name for this intent.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for its end; status 3 unless succeeded.")]
 
 
@@ -51,9 +58,7 @@ def submit(
     callback_url: Annotated[
         str | None, typer.Option(help="The URL of one of your webhook endpoints, told of this job.")
     ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", "-k", help="Idempotency key: your name for this intent.")
-    ] = None,
+    key: Key = None,
     wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
@@ -93,13 +98,14 @@ def list_(
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     created_after: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
     created_before: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+    error_code: Annotated[str | None, typer.Option(help="Only with this error.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     found = client.pages(
         client.of(context), "/v1/jobs", limit, status=status, workflow=workflow, lane=lane, tag=tag,
-        created_after=created_after, created_before=created_before,
+        created_after=created_after, created_before=created_before, error_code=error_code,
     )  # fmt: skip
     rows = found if as_json else [job | {"cost": job["usage"]["cost"]} for job in found]
     showing.show_all(rows, as_json, _COLUMNS)
@@ -126,17 +132,78 @@ def watch(context: typer.Context, job: Id, as_json: AsJson = False) -> None:
 
 
 @app.command("cancel")
-def cancel(context: typer.Context, job: Id, as_json: AsJson = False) -> None:
-    """Cancel a job; a running one ends within a few seconds."""
-    path = f"/v1/jobs/{client.segment(job)}/cancel"
-    _show(client.post(client.of(context), path).json, as_json)
+def cancel(
+    context: typer.Context,
+    job: Annotated[str | None, typer.Argument(help="The job's id; none: by filter.")] = None,
+    status: Annotated[str | None, typer.Option(help="All in this state.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="All of this workflow.")] = None,
+    lane: Annotated[str | None, typer.Option(help="All of this lane.")] = None,
+    tag: Annotated[str | None, typer.Option(help="All with this tag.")] = None,
+    created_after: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+    created_before: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+    key: Key = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a job, or all that fit a filter: a job of its own then does it. A running one ends within seconds."""
+    narrow = _filter(
+        job, status=status, workflow=workflow, lane=lane, tag=tag,
+        created_after=created_after, created_before=created_before,
+    )  # fmt: skip
+    api = client.of(context)
+    if job is None:
+        _sweep(api, "/v1/jobs/cancel", narrow, key, wait, as_json)
+        return
+    found = client.post(api, f"/v1/jobs/{client.segment(job)}/cancel", intent=key).json
+    _show(_waited(api, found, quiet=as_json) if wait else found, as_json)
 
 
 @app.command("retry")
-def retry(context: typer.Context, job: Id, wait: Wait = False, as_json: AsJson = False) -> None:
-    """Run a failed or expired job again, from its last checkpoint."""
+def retry(
+    context: typer.Context,
+    job: Annotated[str | None, typer.Argument(help="The job's id; none: by filter.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that failed.")] = False,
+    expired: Annotated[bool, typer.Option("--expired", help="All that expired.")] = False,
+    error_code: Annotated[str | None, typer.Option(help="All with this error.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="All of this workflow.")] = None,
+    lane: Annotated[str | None, typer.Option(help="All of this lane.")] = None,
+    tag: Annotated[str | None, typer.Option(help="All with this tag.")] = None,
+    created_after: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+    created_before: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+    key: Key = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a failed or expired job again, from its last checkpoint, or all that fit a filter."""
+    if failed and expired:
+        raise typer.BadParameter("--failed and --expired are two states; leave both out for either")
+    status = "failed" if failed else "expired" if expired else None
+    narrow = _filter(
+        job, status=status, error_code=error_code, workflow=workflow, lane=lane, tag=tag,
+        created_after=created_after, created_before=created_before,
+    )  # fmt: skip
     api = client.of(context)
-    found = client.post(api, f"/v1/jobs/{client.segment(job)}/retry").json
+    if job is None:
+        _sweep(api, "/v1/jobs/retry", narrow, key, wait, as_json)
+        return
+    found = client.post(api, f"/v1/jobs/{client.segment(job)}/retry", intent=key).json
+    if wait:
+        found = _waited(api, found, quiet=as_json)
+    _show(found, as_json)
+    _judge(found, wait)
+
+
+def _filter(job: str | None, **parts: str | None) -> dict[str, str]:
+    given = {name: value for name, value in parts.items() if value is not None}
+    if (job is None) != bool(given):
+        raise typer.BadParameter("give a job's id, or what all of them have in common")
+    return given
+
+
+def _sweep(
+    api: Api, path: str, narrow: dict[str, str], key: str | None, wait: bool, as_json: bool
+) -> None:
+    found = client.post(api, path, narrow, intent=key).json
     if wait:
         found = _waited(api, found, quiet=as_json)
     _show(found, as_json)

@@ -202,9 +202,15 @@ def _weight(item: dict[str, Any]) -> int:
 
 
 async def admit(
-    desk: Desk, asker: Asker, spec: JobSpec, *, key: str | None, job: JobId | None = None
+    desk: Desk,
+    asker: Asker,
+    spec: JobSpec,
+    *,
+    key: str | None,
+    job: JobId | None = None,
+    route: str = ROUTE,
 ) -> Admitted:
-    """Accept a job durably. The same key and intent answer with the first job.
+    """Accept a job durably. The same key and intent answer with the first job; a key counts within its route.
 
     Raises Invalid, UnknownWorkflow, UnpricedModel, BudgetExhausted (its envelope has no room; nothing is
     stored), IdempotencyKeyReused, DuplicateJob, Disabled, Draining, Unavailable, QueueFull, Overloaded,
@@ -218,7 +224,7 @@ async def admit(
     try:
         pinned, calls, charged = await _charge(desk, asker, spec, key)
         job = job or JobId(ids.new())
-        admitted = await _admit(desk, asker, spec, pinned, calls, key, job, charged)
+        admitted = await _admit(desk, asker, spec, pinned, calls, key, job, charged, route)
     except TowpathError:
         _give_back(desk, asker, spec, calls)
         raise
@@ -276,11 +282,13 @@ async def _admit(
     key: str | None,
     job: JobId,
     charged: tuple[Standing, ...],
+    route: str,
 ) -> Admitted:
     definitions.check_input(pinned.schema, spec.input)
     predicted = UNPREDICTED_NANOUSD + sum([await _price(desk, call) for call in calls])
     desk.backlog.weigh(asker.tenant, spec.lane, predicted)
     item = _item(desk, asker, spec, pinned, predicted, key, job)
+    item["route"] = route
     if any(one.unit == "tokens" for one in charged):
         item["tokens"] = _asked(asker, spec, calls).tokens
     if spec.unique is not None:
@@ -330,7 +338,7 @@ def _item(
     return {
         "weight": len(given) + 2_000,
         "job": str(job), "tenant": str(asker.tenant), "key": asker.key and str(asker.key),
-        "route": ROUTE, "intent": key,
+        "intent": key,
         "fingerprint": records.fingerprint(spec.intent()).hex() if key is not None else None,
         "workflow": spec.workflow, "version": str(pinned.id), "version_number": pinned.number,
         "state": "scheduled" if scheduled else "queued", "lane": spec.lane, "priority": spec.priority,

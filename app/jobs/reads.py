@@ -29,6 +29,7 @@ class Filter:
     tag: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    error_code: str | None = None  # what it failed or expired with
 
 
 async def get(session: AsyncSession, tenant: TenantId, job: JobId) -> Job | None:
@@ -57,6 +58,8 @@ async def listed(
         query = query.where(func.coalesce(Job.home_lane, Job.lane) == narrow.lane)
     if narrow.tag is not None:
         query = query.where(Job.tags.contains([narrow.tag]))
+    if narrow.error_code is not None:
+        query = query.where(Job.error.op("->>")("code") == narrow.error_code)
     if narrow.created_after is not None:
         query = query.where(Job.created_at > narrow.created_after)
     if narrow.created_before is not None:

@@ -240,9 +240,8 @@ async def cancel(
     if found.cancel_requested_at is not None:
         return found.state
     running = found.state == "running"
-    row = (
-        await session.execute(_CANCEL.text, {"job": job, "running": running, "event": ids.new()})
-    ).one()
+    bind = {"idle": [] if running else [job], "running": [job] if running else []}
+    row = (await session.execute(_CANCEL.text, bind)).one()
     entry = trail.entry(
         tenant, actor=actor, action="job.cancel", object=ids.wire("job", job),
         before={"status": found.state}, after={"status": row.state}, request_id=request_id,
@@ -253,14 +252,32 @@ async def cancel(
 
 async def lock(connection: Connection, jobs: Sequence[JobId]) -> dict[JobId, str]:
     """The states of jobs, which stay so until the caller commits. Locks them in id order."""
+    return {JobId(row.id): str(row.state) for row in await locked(connection, jobs)}
+
+
+async def locked(connection: Connection, jobs: Sequence[JobId]) -> list[Any]:
+    """As `lock`, with all that a decision needs: rows (id, tenant, state, run, cancelling, erased)."""
     cursor = await connection.execute(_LOCK.raw, {"jobs": list(jobs)})
+    return await cursor.fetchall()
+
+
+async def cancel_locked(
+    connection: Connection, *, idle: Sequence[JobId], running: Sequence[JobId]
+) -> dict[JobId, str]:
+    """Cancel jobs that the caller has locked: the idle end, the running are flagged. Gives their states."""
+    bind = {"idle": list(idle), "running": list(running)}
+    cursor = await connection.execute(_CANCEL.raw, bind)
     return {JobId(row.id): str(row.state) for row in await cursor.fetchall()}
+
+
+async def retry_locked(connection: Connection, jobs: Sequence[JobId]) -> None:
+    """Queue jobs again that the caller has locked and found failed or expired."""
+    await connection.execute(_RETRY.raw, {"jobs": list(jobs)})
 
 
 async def drop(connection: Connection, job: JobId, entry: trail.NewEntry) -> None:
     """Cancel a job that no worker has, which the caller has locked, with the entry that tells of it."""
-    bind = {"job": job, "running": False, "event": ids.new()}
-    await connection.execute(_CANCEL.raw, bind)
+    await cancel_locked(connection, idle=[job], running=[])
     await trail.append_on(connection, entry)
 
 
@@ -284,7 +301,7 @@ async def retry(
         )
     if found.erased_at is not None:
         raise JobNotRetryable("The job's input was erased by age.", status=found.state)
-    await session.execute(_RETRY.text, {"job": job})
+    await session.execute(_RETRY.text, {"jobs": [job]})
     entry = trail.entry(
         tenant, actor=actor, action="job.retry", object=ids.wire("job", job),
         before={"status": found.state, "run": found.run}, after={"status": "queued", "run": found.run + 1},

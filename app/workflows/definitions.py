@@ -52,7 +52,9 @@ class ModelStep(_Step, frozen=True):
 class PlainStep(_Step, frozen=True):
     """A step whose arguments are all in `in`: a function of its kind's own module."""
 
-    kind: Literal["retrieve", "pick", "verify", "conclude", "condense", "split", "ingest"]
+    kind: Literal[
+        "retrieve", "pick", "verify", "conclude", "condense", "split", "ingest", "cancel", "retry"
+    ]  # fmt: skip
 
 
 class TransformStep(_Step, frozen=True):

@@ -122,6 +122,24 @@ async def test_watching_shows_all_events_and_ends_with_the_job(
     assert told(await towpath("jobs", "receipt", failed["id"], "--json"))["usage"]["cost"] == "0"
 
 
+async def test_many_are_cancelled_and_retried_by_what_they_have_in_common(
+    towpath: Towpath, ingesting: None
+) -> None:
+    job = told(await towpath("jobs", "cancel", "--tag", "nightly", "--key", "c", "--json"))
+    assert (job["workflow"], job["input"]) == ("towpath.cancel", {"filter": {"tag": "nightly"}})
+    again = told(await towpath("jobs", "cancel", "--tag", "nightly", "--key", "c", "--json"))
+    assert again["id"] == job["id"]
+    job = told(await towpath("jobs", "retry", "--failed", "--error-code", "worker_lost", "--json"))
+    wanted = {"status": "failed", "error_code": "worker_lost"}
+    assert (job["workflow"], job["input"]) == ("towpath.retry", {"filter": wanted})
+    for words in (
+        ["cancel"],
+        ["cancel", job["id"], "--tag", "a"],
+        ["retry", "--failed", "--expired"],
+    ):
+        assert (await towpath("jobs", *words)).status == client.UNUSABLE
+
+
 async def test_waiting_for_a_job_that_succeeds_is_status_0(
     towpath: Towpath, api: Client, admin: psycopg.Connection
 ) -> None:

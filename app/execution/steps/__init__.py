@@ -7,12 +7,13 @@ split      a long text into parts
 transform  its value is its result
 tool       one call of a tool
 ingest     a document into chunks
+bulk       cancel and retry: many jobs by a filter
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from app.execution.steps import guard, ingest, model, retrieve, split, tool, transform
+from app.execution.steps import bulk, guard, ingest, model, retrieve, split, tool, transform
 from app.execution.steps.bench import Bench, Outcome
 from app.workflows.definitions import ModelStep, PlainStep, SingleStep, ToolStep, TransformStep
 
@@ -26,6 +27,8 @@ _PLAIN: Final[dict[str, Callable[[Bench, dict[str, Any]], Awaitable[Outcome]]]] 
     "condense": guard.condense,
     "split": split.run,
     "ingest": ingest.run,
+    "cancel": bulk.cancel,
+    "retry": bulk.retry,
 }
 
 

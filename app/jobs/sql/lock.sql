@@ -1,7 +1,8 @@
--- Lock: the states of jobs, which stay so until the caller commits.
+-- Lock: where jobs stand, which stays so until the caller commits.
 -- Takes   jobs uuid[]
--- Gives   (id, state) of each that is there
+-- Gives   (id, tenant, state, run, cancelling, erased) of each that is there
 -- Locks   job in id order
 -- Races   dispatch passes over them; everyone else waits
 -- Index   job_pkey
-SELECT id, state FROM job WHERE id = ANY (CAST(:jobs AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+SELECT id, tenant, state, run, cancel_requested_at IS NOT NULL AS cancelling, erased_at IS NOT NULL AS erased
+  FROM job WHERE id = ANY (CAST(:jobs AS uuid[])) ORDER BY id FOR NO KEY UPDATE

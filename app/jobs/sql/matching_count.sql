@@ -1,0 +1,15 @@
+-- Matching count: how many jobs of a tenant fit a filter now.
+-- Takes   tenant, after, below uuid (ids between these) · states text[] · workflow, lane, tag, error_code text ·
+--         created_after, created_before timestamptz
+-- Gives   (jobs)
+-- Locks   nothing
+-- Index   job_tenant_id_key
+SELECT count(*) AS jobs FROM job
+ WHERE tenant = :tenant AND id > :after AND id < :below
+   AND state = ANY (CAST(:states AS text[]))
+   AND CASE WHEN CAST(:workflow AS text) IS NULL THEN left(workflow, 8) <> 'towpath.' ELSE workflow = :workflow END
+   AND (CAST(:lane AS text) IS NULL OR coalesce(home_lane, lane) = :lane)
+   AND (CAST(:tag AS text) IS NULL OR CAST(:tag AS text) = ANY (tags))
+   AND (CAST(:error_code AS text) IS NULL OR error->>'code' = :error_code)
+   AND (CAST(:created_after AS timestamptz) IS NULL OR created_at > :created_after)
+   AND (CAST(:created_before AS timestamptz) IS NULL OR created_at < :created_before)

@@ -37,14 +37,9 @@ from app.core.errors import TowpathError
 from app.views.watching import Watch
 
 _ROUTERS = (
-<<<<<<< HEAD
-    jobs.router, events.router, schedules.router, collections.router, workflows.router, webhook_endpoints.router,
-    usage.router, budgets.router, keys.router, limits_page.router, operations.router,
+    jobs.router, bulk.router, events.router, schedules.router, collections.router, workflows.router,
+    webhook_endpoints.router, usage.router, budgets.router, keys.router, limits_page.router, operations.router,
     moving.router, why.router, health.router, docs.router,
-=======
-    jobs.router, bulk.router, events.router, schedules.router, collections.router, workflows.router, webhook_endpoints.router,
-    usage.router, budgets.router, keys.router, limits_page.router, operations.router, health.router, docs.router,
->>>>>>> 70ad1ae (jobs: many are cancelled or retried by a filter, as a job)
 )  # fmt: skip
 
 

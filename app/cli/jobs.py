@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""`towpath jobs`: submit, get, list, watch, cancel, retry, move, why; steps and receipt."""
-=======
-"""`towpath jobs`: submit, get, list, watch, cancel and retry one or many; steps and receipt."""
->>>>>>> 70ad1ae (jobs: many are cancelled or retried by a filter, as a job)
+"""`towpath jobs`: submit, get, list, watch, move, why; cancel and retry one or many; steps and receipt."""
 
 import json
 import sys

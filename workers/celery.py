@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from app.bootstrap import reporting, settings
 from app.jobs.states import LANES, QUARANTINE
-from workers.holding import Held
 
 WEBHOOKS = "towpath.webhooks"
 EVENTS_SECONDS = 0.25
@@ -72,7 +71,8 @@ def make(chosen: settings.Settings) -> Celery:
         worker_redirect_stdouts=False,
         enable_utc=True,
     )
-    app.steps["consumer"].update((Gathered, Held))
+    # By name: control publishes with this app, and needs nothing of what a worker runs jobs with.
+    app.steps["consumer"].update((Gathered, "workers.holding:Held"))
     return app
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 
-from app.bootstrap import platform, settings
-from app.bootstrap.platform import WorkerPlatform
+from app.bootstrap import settings, worker
+from app.bootstrap.worker import WorkerPlatform
 from app.execution import heartbeat
 
 _parts: WorkerPlatform | None = None
@@ -22,7 +22,7 @@ async def open_process() -> None:
     """Open the platform for a worker, and begin to beat: from here on dispatch counts its slots."""
     global _parts, _heart  # noqa: PLW0603 - one process, one set; nothing is built at import
     chosen = settings.load()
-    _parts = await platform.open_worker(chosen)
+    _parts = await worker.open_worker(chosen)
     # Celery's concurrency is larger, by the room for deliveries: dispatch counts jobs' slots alone.
     lanes, slots = chosen.worker.lanes, chosen.execution.slots
     _heart = asyncio.create_task(heartbeat.run(_parts.runtime, lanes, slots))

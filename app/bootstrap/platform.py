@@ -1,22 +1,19 @@
-"""The parts of each process, put together from the settings: frozen, opened and closed once."""
+"""The parts of the API, and what all processes share: put together from the settings, opened and closed once.
+
+A worker's are in worker.py: the clients of models and what runs a job are heavy, and needed by it alone.
+"""
 
 from dataclasses import dataclass
 
 from app.audit.denials import Denials
 from app.bootstrap.settings import Settings
-from app.budgets import ledger
-from app.budgets.ledger import Ledger
 from app.core import http
 from app.core.db import Database, open_database
 from app.core.http import Sender
-from app.execution import runtime as running
-from app.execution.runtime import Runtime
 from app.files import store as storing
 from app.files.store import Store
 from app.intake import admission
 from app.intake.admission import Desk
-from app.llm import gateway as calling
-from app.llm.gateway import Gateway
 from app.ratelimit.limiter import Limiter
 from app.retrieval import embedding
 from app.retrieval.embedding import Embedder
@@ -25,7 +22,6 @@ from app.secrets.config import SecretsConfig
 from app.secrets.vault import Vault
 from app.tenants import keys
 from app.tenants.refusals import Refusals
-from app.tools import calling as tooling
 from app.tools import registry
 from app.tools.registry import Registry
 
@@ -57,27 +53,6 @@ class ApiPlatform:
         await self.keys.close()
         await self.limiter.close()
         await self.refusals.close()
-        self.sender.close()
-        await self.db.close()
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPlatform:
-    """The parts of a worker process."""
-
-    settings: Settings
-    db: Database
-    runtime: Runtime
-    ledger: Ledger
-    gateway: Gateway
-    vault: Vault
-    sender: Sender
-
-    async def close(self) -> None:
-        """Wait for what is in flight, then let the database go."""
-        await self.runtime.close()
-        await calling.close(self.gateway)
-        await ledger.close(self.ledger)
         self.sender.close()
         await self.db.close()
 
@@ -124,24 +99,3 @@ def sender(settings: Settings) -> Sender:
 def tools() -> Registry:
     """The tools of a process: the built-in ones, and those of installed packages."""
     return registry.load(registry.PURE)
-
-
-async def open_worker(settings: Settings) -> WorkerPlatform:
-    """The parts of a worker process, in its event loop."""
-    db = database(settings, pool_size=10)
-    book = ledger.open_ledger(db)
-    gateway = calling.open_gateway(settings.llm, book, db, embedded_url=settings.llm_base_url)
-    runtime = running.open_runtime(
-        db, settings.execution, settings.leases, ledger_=book, gateway=gateway,
-        embedder=embedding.open_embedder(), store=storing.open_store(settings.files_folder),
-        tools=tooling.open_toolbox(db, tools()),
-    )  # fmt: skip
-    return WorkerPlatform(
-        settings,
-        db,
-        runtime,
-        book,
-        gateway,
-        sealing.open_vault(vault_config(settings)),
-        sender(settings),
-    )

@@ -150,8 +150,15 @@ async def test_a_passing_fault_backs_off_and_a_final_one_fails(shop: Shop, fake:
 
 async def test_a_map_keeps_its_order_and_its_concurrency(shop: Shop, fake: Provider) -> None:
     job = shop.job(mapping(9, concurrency=3), {"xs": [f"item {n}" for n in range(9)]})
-    fake.otherwise = Answer(seconds=0.02)
-    await shop.run()
+    fake.otherwise = Answer(held=True)
+    running = asyncio.create_task(shop.run())
+
+    async def full() -> bool:
+        return fake.open_calls == 3
+
+    await until(full, what="three calls are in flight")
+    fake.released.set()
+    await running
     assert shop.state(job, "output") == ("succeeded", [f"item {n}" for n in range(9)])
     assert fake.most_open == 3
     assert shop.admin.execute("SELECT count(*), max(item) FROM step").fetchone() == (9, 8)

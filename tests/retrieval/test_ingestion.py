@@ -81,8 +81,10 @@ async def test_c097_an_ingestion_that_was_cut_off_goes_on_where_it_was(corpus: C
     with pytest.raises(Stopped):
         await corpus.ingest(document, stop_half_way)
     assert await corpus.find("the key of part 7") == []
-    counting = Counting(corpus.embedder.model)
-    resumed = Corpus(corpus.db, corpus.shelf, Embedder(counting), corpus.tenant, corpus.collection)
+    counting = Counting(corpus.embedder.model())
+    resumed = Corpus(
+        corpus.db, corpus.shelf, Embedder(lambda: counting), corpus.tenant, corpus.collection
+    )
     made = await resumed.ingest(document)
     assert (made.chunks, made.embedded, counting.texts) == (SECTIONS, 44, 44)
     assert (await corpus.find("the key of part 7"))[0].section == "Long › Part 7"

@@ -9,13 +9,17 @@ from typing import Any
 
 from rich.table import Table
 
-from bench import admission, drain, inflight
+from bench import admission, backlog, drain, footprint, inflight, partitions, purge
 from bench.ground import console
 
 BENCHES: dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]] = {
     "admission": admission.run,
+    "backlog": backlog.run,
     "drain": drain.run,
+    "footprint": footprint.run,
     "inflight": inflight.run,
+    "partitions": partitions.run,
+    "purge": purge.run,
 }
 
 

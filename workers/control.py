@@ -40,6 +40,7 @@ SEAL_SECONDS: Final = 0.25
 ROLL_SECONDS: Final = 2.0
 TIDY_SECONDS: Final = 30.0
 COSTS_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 2.0
 SCHEDULE_SECONDS: Final = 1.0
 DELIVERY_BATCH: Final = 100
 
@@ -215,6 +216,17 @@ async def _dispatchers(db: Database, chosen: Settings, publisher: publishing.Pub
     await sharding.share_out(db, lay_out, lambda shard: dispatcher(db, chosen, publisher, shard))
 
 
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: a statement that is cut off may answer with a fault of its own instead."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=STOP_SECONDS)
+        if left:
+            log.warning("control.slow_to_stop", loops=sorted(task.get_name() for task in left))
+
+
 async def run(chosen: Settings) -> None:
     """Run all loops until SIGINT or SIGTERM."""
     db = platform.database(chosen, pool_size=8)
@@ -233,9 +245,7 @@ async def run(chosen: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await _end(tasks)
     publisher.close()
     await desk.close()
     await limiter.close()

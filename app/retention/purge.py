@@ -30,8 +30,11 @@ PAUSE_SECONDS: Final = 30.0  # where nothing is left to do
 LATER_SECONDS: Final = 3600.0  # between two looks at what the walk passed over
 KEYS: Final = 1000  # idempotency records a batch
 SETTINGS: Final = {
+    # A job that goes is looked for in a dozen tables by their foreign keys: those plans are made once.
+    "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
-    "plan_cache_mode": "force_custom_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     # A batch that a crash of the server takes back is done again.
     "synchronous_commit": "off",
 }

@@ -218,20 +218,15 @@ def test_heartbeats_and_the_reaper_use_their_indexes(
         assert "attempt_leased" in indexes(lapsed)
 
 
-def test_the_purge_walks_keys_and_reads_no_table_whole(
-    app_url: str, admin: psycopg.Connection, queue: list[TenantId]
-) -> None:
-    jobs = [job for job, _ in pairs(admin)]
-    kept = {"kept": timedelta(days=30)}
-    walk = {"after": UUID(int=0), "until": UUID(int=2**128 - 1), "batch": 200}
+def test_the_purge_walks_keys_and_reads_no_table_whole(app_url: str, queue: list[TenantId]) -> None:
     with hot(app_url, dict(purge.SETTINGS)) as connection:
-        assert indexes(explain(connection, "retention/page", walk)) == {"job_pkey"}
-        over = explain(connection, "retention/passed_over", walk | kept | {"kind": "history"})
+        assert indexes(explain_generic(connection, "retention/page")) == {"job_pkey"}
+        over = explain_generic(connection, "retention/passed_over")
         assert indexes(over) == {"purge_later_pkey", "job_pkey"}
-        sent = explain(connection, "retention/deliveries", walk | kept)
-        assert "outbox_event_pkey" in indexes(sent)
+        sent = explain_generic(connection, "retention/deliveries")
+        assert indexes(sent) >= {"outbox_event_pkey", "delivery_of_event"}
         for name in ("retention/erase", "retention/forget"):
-            plan = explain(connection, name, {"jobs": jobs} | kept)
+            plan = explain_generic(connection, name)
             assert not whole_reads(plan)
             assert indexes(plan) >= {"job_pkey", "step_of_job", "effect_of_job"}
 

@@ -5,6 +5,7 @@ from app.audit import models as audit
 from app.budgets import models as budgets
 from app.core.db import Base
 from app.files import models as files
+from app.health import models as health
 from app.idempotency import models as idempotency
 from app.intake import models as intake
 from app.jobs import models as jobs
@@ -23,7 +24,7 @@ from app.webhooks import models as webhooks
 from app.workflows import models as workflows
 
 ROOMS = (
-    attempts, audit, budgets, files, idempotency, intake, jobs, outbox, ratelimit, retention, retrieval,
-    schedules, scheduling, secrets, switches, tenants, tools, usage, webhooks, workflows,
+    attempts, audit, budgets, files, health, idempotency, intake, jobs, outbox, ratelimit, retention,
+    retrieval, schedules, scheduling, secrets, switches, tenants, tools, usage, webhooks, workflows,
 )  # fmt: skip
 METADATA = Base.metadata

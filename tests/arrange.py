@@ -63,8 +63,8 @@ def make_worker(
     """A worker that is heard for a minute from now on: a slow machine is no silent worker."""
     made = WorkerId(ids.new())
     admin.execute(
-        "INSERT INTO worker (id, host, pid, lanes, slots, started_at, seen_at)"
-        " VALUES (%s, 'here', 1, %s, %s, app_now(), app_now() + interval '1 minute')",
+        "INSERT INTO worker (id, host, pid, lanes, slots, started_at, seen_at, heard_at)"
+        " VALUES (%s, 'here', 1, %s, %s, app_now(), app_now() + interval '1 minute', app_now())",
         (made, list(lanes), slots),
     )
     return made

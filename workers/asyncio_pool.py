@@ -22,7 +22,7 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 from typing_extensions import override
 
 from app.core import garbage
-from workers import process
+from workers import hearing, process
 
 log = structlog.get_logger()
 
@@ -53,7 +53,8 @@ class TaskPool(BasePool):
         self._thread.start()
         self._watchdog = _Watchdog(self._loop, self._thread)
         self._watchdog.start()
-        self._await(process.open_process())
+        self._received = 0
+        self._await(process.open_process(self.app, self._load))
         garbage.settle()
 
     @override
@@ -83,6 +84,7 @@ class TaskPool(BasePool):
         timeout: float | None,
         timeout_callback: Callable[[bool, float], None] | None,
     ) -> None:
+        self._received += 1
         key = next(self._ids)  # what Celery shows as the process id of the task
 
         def report(result: Any) -> None:
@@ -108,6 +110,9 @@ class TaskPool(BasePool):
 
         task = self._tasks[key] = self._loop.create_task(run(), name=f"celery-{key}")
         task.add_done_callback(lambda done: self._finished(key, done))
+
+    def _load(self) -> hearing.Load:
+        return hearing.Load(self._received, self.limit - len(self._tasks))
 
     def _finished(self, key: int, task: "asyncio.Task[None]") -> None:
         del self._tasks[key]

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import psycopg
@@ -18,6 +19,8 @@ from app.bootstrap.settings import Settings
 from app.budgets import ledger
 from app.core.db import Database
 from app.files import store as storing
+from app.health import pulses as living
+from app.health.pulses import Pulses
 from app.intake import charges, levels, uniqueness
 from app.intake.admission import Desk
 from app.jobs.transitions import Released
@@ -27,7 +30,8 @@ from app.schedules import firing
 from app.scheduling import costs, dispatch, division, quarantine, reaper, shards, waker
 from app.usage import rollups
 from app.webhooks import deliveries, relay
-from workers import leadership, publishing, sharding
+from workers import broker, leadership, publishing, sharding
+from workers.celery import make
 
 log = structlog.get_logger()
 
@@ -43,6 +47,10 @@ COSTS_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 2.0
 SCHEDULE_SECONDS: Final = 1.0
 DELIVERY_BATCH: Final = 100
+BROKER_SECONDS: Final = 5.0
+BROKER: Final = "broker"
+# These and the dispatchers of all shards beat, or the platform stands still: readiness asks for them.
+VITAL: Final = ("slots", "waker", "reaper", "relay", "sealer", "schedules", BROKER)
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -95,7 +103,11 @@ class _Pace:
 
 
 async def dispatcher(
-    db: Database, chosen: Settings, publisher: publishing.Publisher, shard: int
+    db: Database,
+    chosen: Settings,
+    publisher: publishing.Publisher,
+    pulses: Pulses,
+    shard: int,
 ) -> None:
     """Release a shard's jobs while there are free slots; sleep until something is heard, a second at most."""
     lease = chosen.leases.dispatch
@@ -112,7 +124,9 @@ async def dispatcher(
                 log.error("dispatch.broker_refused", jobs=len(refused))
                 await dispatch.unpublish(connection, refused)
                 await asyncio.sleep(chosen.scheduling.fallback.total_seconds())
-            elif not done.more:
+                continue
+            pulses.beat(_shard(shard))
+            if not done.more:
                 await pace.next()
 
 
@@ -125,7 +139,7 @@ async def _publish(
     return refused
 
 
-async def reaping(db: Database, leases: LeaseConfig) -> None:
+async def reaping(db: Database, leases: LeaseConfig, pulses: Pulses) -> None:
     """Reap, but not before a whole lease after this loop's, or the server's, own start."""
     async with await db.connect_hot() as connection:
         up = await reaper.up_for(connection)
@@ -134,13 +148,16 @@ async def reaping(db: Database, leases: LeaseConfig) -> None:
         await asyncio.sleep(max(0.0, missing.total_seconds()))
         while True:
             ended = await reaper.reap(connection)
+            pulses.beat("reaper")
             if ended:
                 log.warning("reaper.ended", attempts=ended)
             if ended < reaper.BATCH:
                 await asyncio.sleep(REAP_SECONDS)
 
 
-async def relaying(db: Database, publisher: publishing.Publisher, chosen: Settings) -> None:
+async def relaying(
+    db: Database, publisher: publishing.Publisher, chosen: Settings, pulses: Pulses
+) -> None:
     """Events to deliveries, due deliveries to their lane. Woken when a job ends, or by the clock."""
     async with _listening(db, "jobs_ended") as heard:
         pace = _Pace(heard, gap=RELAY_GAP, longest=RELAY_SECONDS)
@@ -148,6 +165,7 @@ async def relaying(db: Database, publisher: publishing.Publisher, chosen: Settin
             moved = await relay.relay(db)
             due = await deliveries.due(db, chosen.webhooks, DELIVERY_BATCH)
             await publisher.deliveries(due)
+            pulses.beat("relay")
             if not moved and len(due) < DELIVERY_BATCH:
                 await pace.next()
 
@@ -184,18 +202,26 @@ def _drained(seconds: float, work: Callable[[], Awaitable[int]]) -> Callable[[],
 
 
 def loops(
-    desk: Desk, chosen: Settings, publisher: publishing.Publisher
+    desk: Desk, chosen: Settings, publisher: publishing.Publisher, pulses: Pulses
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """Every loop by its name, which is its lock's; beside them, the dispatchers (sharding.py)."""
     db, limiter = desk.db, desk.limiter
     shelf = storing.open_store(chosen.files_folder)
     return {
-        "slots": _following(db, lambda connection: division.follow(connection, chosen.scheduling)),
-        "waker": _every(db, WAKE_SECONDS, waker.wake),
-        "reaper": lambda: reaping(db, chosen.leases),
-        "relay": lambda: relaying(db, publisher, chosen),
-        "sealer": _drained(SEAL_SECONDS, lambda: sealer.seal(db)),
-        "schedules": _drained(SCHEDULE_SECONDS, lambda: firing.step(desk, chosen.schedules)),
+        "slots": _following(
+            db,
+            lambda connection: division.follow(
+                connection, chosen.scheduling, lambda: pulses.beat("slots")
+            ),
+        ),
+        "waker": _every(db, WAKE_SECONDS, pulses.after("waker", waker.wake)),
+        "reaper": lambda: reaping(db, chosen.leases, pulses),
+        "relay": lambda: relaying(db, publisher, chosen, pulses),
+        "sealer": _drained(SEAL_SECONDS, pulses.after("sealer", lambda: sealer.seal(db))),
+        "schedules": _drained(
+            SCHEDULE_SECONDS,
+            pulses.after("schedules", lambda: firing.step(desk, chosen.schedules)),
+        ),
         "rollups": _drained(ROLL_SECONDS, lambda: rollups.roll(db)),
         "refunds": lambda: charges.follow(db, limiter),
         "levels": _following(db, levels.follow),
@@ -208,12 +234,51 @@ def loops(
     }
 
 
-async def _dispatchers(db: Database, chosen: Settings, publisher: publishing.Publisher) -> None:
+async def _dispatchers(
+    db: Database, chosen: Settings, publisher: publishing.Publisher, pulses: Pulses
+) -> None:
     async def lay_out(connection: Connection) -> None:
         if await shards.lay_out(connection, chosen.dispatch_shards, chosen.scheduling):
             log.info("shards.laid_out", shards=chosen.dispatch_shards)
 
-    await sharding.share_out(db, lay_out, lambda shard: dispatcher(db, chosen, publisher, shard))
+    await sharding.share_out(
+        db, lay_out, lambda shard: dispatcher(db, chosen, publisher, pulses, shard)
+    )
+
+
+def _shard(number: int) -> str:
+    return f"dispatcher.{number}"
+
+
+async def telling(db: Database, pulses: Pulses, parts: Sequence[str]) -> None:
+    """Write down which loops made a pass, each second; a database that is away is tried again."""
+    while True:
+        try:
+            async with await db.connect_hot() as connection:
+                await living.keep(connection, parts)
+                while True:
+                    await living.write(connection, pulses)
+                    await asyncio.sleep(living.WRITE_SECONDS)
+        except psycopg.Error as error:
+            log.warning("pulses.unwritten", error=str(error))
+        await asyncio.sleep(living.WRITE_SECONDS)
+
+
+async def watching(chosen: Settings, pulses: Pulses) -> None:
+    """Ask the broker over a fresh connection, every few seconds: it must answer, and never evict."""
+    app, warned = make(chosen), None
+    thread = ThreadPoolExecutor(1, "broker")
+    try:
+        while True:
+            seen = await broker.look(app, [], thread)
+            if seen is not None:
+                pulses.beat(BROKER, seen.fault)
+                if seen.fault is not None and seen.fault != warned:
+                    log.error("broker.forgets", fault=seen.fault)
+                warned = seen.fault
+            await asyncio.sleep(BROKER_SECONDS)
+    finally:
+        thread.shutdown(wait=False)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
@@ -233,12 +298,17 @@ async def run(chosen: Settings) -> None:
     publisher = publishing.open_publisher(chosen)
     limiter = Limiter(chosen.cache_url, chosen.ratelimit)
     desk = platform.desk(chosen, db, limiter)
+    pulses = Pulses()
     tasks = [
-        asyncio.create_task(_dispatchers(db, chosen, publisher), name="dispatchers"),
+        asyncio.create_task(_dispatchers(db, chosen, publisher, pulses), name="dispatchers"),
         *(
             asyncio.create_task(leadership.lead(name, db, work), name=name)
-            for name, work in loops(desk, chosen, publisher).items()
+            for name, work in loops(desk, chosen, publisher, pulses).items()
         ),
+        asyncio.create_task(
+            telling(db, pulses, [*VITAL, *map(_shard, range(chosen.dispatch_shards))])
+        ),
+        asyncio.create_task(watching(chosen, pulses)),
     ]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,14 +1,16 @@
 """The parts of this worker process: opened in the pool's loop, closed in it, one set a process."""
 
 import asyncio
-import contextlib
+from collections.abc import Callable
+from typing import Any
 
 from app.bootstrap import settings, worker
 from app.bootstrap.worker import WorkerPlatform
 from app.execution import heartbeat
+from workers import hearing
 
 _parts: WorkerPlatform | None = None
-_heart: asyncio.Task[None] | None = None
+_living: list[asyncio.Task[None]] = []  # the heart and the ear
 
 
 def parts() -> WorkerPlatform:
@@ -18,14 +20,23 @@ def parts() -> WorkerPlatform:
     return _parts
 
 
-async def open_process() -> None:
-    """Open the platform for a worker, and begin to beat: from here on dispatch counts its slots."""
-    global _parts, _heart  # noqa: PLW0603 - one process, one set; nothing is built at import
+async def open_process(app: Any, load: Callable[[], hearing.Load]) -> None:
+    """Open the platform for a worker, and begin to beat: from here on dispatch counts its slots.
+
+    `app` is the Celery app, `load` says what the pool has taken in.
+    """
+    global _parts  # noqa: PLW0603 - one process, one set; nothing is built at import
     chosen = settings.load()
     _parts = await worker.open_worker(chosen)
     # Celery's concurrency is larger, by the room for deliveries: dispatch counts jobs' slots alone.
     lanes, slots = chosen.worker.lanes, chosen.execution.slots
-    _heart = asyncio.create_task(heartbeat.run(_parts.runtime, lanes, slots))
+    runtime, grace = _parts.runtime, chosen.leases.stop_grace.total_seconds() + 5
+    _living.extend(
+        [
+            asyncio.create_task(heartbeat.run(runtime, lanes, slots)),
+            asyncio.create_task(hearing.watch(app, runtime.holdings, load, grace)),
+        ]
+    )
 
 
 async def stop_process() -> None:
@@ -45,11 +56,11 @@ def _interrupt() -> None:
 
 async def close_process() -> None:
     """Say that no slots are left, stop the heart, close the platform."""
-    global _parts, _heart  # noqa: PLW0603 - as above
-    if _heart is not None:
-        _heart.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await _heart
+    global _parts  # noqa: PLW0603 - as above
+    for task in _living:
+        task.cancel()
+    await asyncio.gather(*_living, return_exceptions=True)
+    _living.clear()
     if _parts is not None:
         await _parts.close()
-    _parts = _heart = None
+    _parts = None

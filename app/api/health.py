@@ -1,9 +1,9 @@
 """Whether this process lives, whether it can work, and what it counts. Open to all."""
 
 import contextlib
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from app.api import metrics
@@ -26,7 +26,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The process can admit jobs: its database answers, and has been migrated."""
+    """Jobs are admitted and worked on; with `part=api`, the first of it."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"status": "ready", "schema_version": "0002"}]}
@@ -43,9 +43,20 @@ async def check_health() -> Response:
 
 
 @router.get("/readyz", response_model=Readiness, responses=raises("unavailable"))
-async def check_readiness(platform: OnPlatform) -> Response:
-    """Say whether the process can work. 503 where the database is out of reach or has no schema."""
-    return answer(Readiness(schema_version=await readiness.schema_version(platform.db)))
+async def check_readiness(
+    platform: OnPlatform,
+    part: Annotated[
+        Literal["all", "api"],
+        Query(
+            description="`api`: only what this process needs to admit jobs, for a load balancer."
+        ),
+    ] = "all",
+) -> Response:
+    """Say whether the platform makes progress. 503 where the database is out of reach or has no schema, and where
+    a loop, the workers or the broker have stood still for ten seconds: `parts` says which.
+    """
+    look = readiness.progress if part == "all" else readiness.schema_version
+    return answer(Readiness(schema_version=await look(platform.db)))
 
 
 @router.get("/metrics", response_class=Response, include_in_schema=False)

@@ -41,13 +41,14 @@ class Lease:
 @dataclass(slots=True)
 class Holdings:
     """All leases of one process. `stopping`: no further step is begun. `held`: an operator lets it take no
-    new work.
+    new work. `hears`: messages reach it.
     """
 
     worker: WorkerId
     leases: dict[AttemptId, Lease] = field(default_factory=dict)
     stopping: bool = False
     held: bool = False
+    hears: bool = True
 
     def take(self, attempt: AttemptId, job: JobId) -> Lease | None:
         """A lease for an attempt, or None where this process holds it already: the message came twice."""
@@ -83,7 +84,7 @@ async def beat(
     """Enter or refresh this process's worker row, and hear whether an operator holds it."""
     bind = {
         "worker": holdings.worker, "host": host, "pid": pid, "lanes": list(lanes), "slots": slots,
-        "stopping": holdings.stopping,
+        "stopping": holdings.stopping, "hears": holdings.hears,
     }  # fmt: skip
     row = await (await connection.execute(_BEAT.raw, bind)).fetchone()
     assert row is not None  # noqa: S101 - an upsert gives its row

@@ -67,5 +67,6 @@ class Worker(Base):
     lanes: Mapped[list[str]]
     slots: Mapped[int]
     started_at: Mapped[datetime]
-    seen_at: Mapped[datetime]
+    seen_at: Mapped[datetime]  # when it last spoke
+    heard_at: Mapped[datetime]  # when messages last could reach it
     stopping_at: Mapped[datetime | None]

@@ -10,7 +10,7 @@ Between shards slots go by the weights of the tenants that wait, lane by lane; w
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -141,13 +141,16 @@ async def grant(connection: Connection, config: SchedulingConfig, turn: float = 
         await connection.execute(_GRANT.raw, {"items": json.dumps(items)})
 
 
-async def follow(connection: Connection, config: SchedulingConfig) -> None:
-    """Divide for ever."""
+async def follow(
+    connection: Connection, config: SchedulingConfig, passed: Callable[[], None]
+) -> None:
+    """Divide for ever; `passed` is called after each time."""
     clock = asyncio.get_running_loop().time
     while True:
         # One shard is not even looked at under its lock: its dispatcher would wait.
         if await shards.count(connection) > 1:
             await grant(connection, config, int(clock() / TURN_SECONDS) * GOLDEN % 1)
+        passed()
         await asyncio.sleep(EVERY)
 
 

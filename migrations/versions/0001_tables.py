@@ -109,6 +109,13 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "pulse",
+        sa.Column("part", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("fault", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("part", name=op.f("pulse_pkey")),
+    )
+    op.create_table(
         "purge_later",
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("job", sa.Uuid(), nullable=False),
@@ -164,6 +171,7 @@ def upgrade() -> None:
         sa.Column("slots", sa.BigInteger(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("stopping_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("slots > 0", name=op.f("worker_slots_positive")),
         sa.PrimaryKeyConstraint("id", name=op.f("worker_pkey")),
@@ -1360,6 +1368,7 @@ def downgrade() -> None:
     op.drop_table("queue_level")
     op.drop_table("purge_mark")
     op.drop_table("purge_later")
+    op.drop_table("pulse")
     op.drop_table("price")
     op.drop_table("plan")
     op.drop_table("pause")

@@ -6,7 +6,7 @@ connection finds its first outcome. Figures: docs/blueprint.md, "Grouped commits
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import psycopg
@@ -30,6 +30,10 @@ SETTINGS: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+
+# For groups that need not outlive a crash of the server: what builds on them, and waits for the disk, makes
+# them durable with itself.
+HASTY: Final = {**SETTINGS, "synchronous_commit": "off"}
 
 # One bad item (SQLSTATE 22, 23), a deadlock or a lock held too long must not fail its neighbours.
 _SPLITTING: Final = (
@@ -56,12 +60,14 @@ class GroupCommit(Generic[Item, Outcome]):
         limit: int = LIMIT,
         limit_bytes: int = LIMIT_BYTES,
         weigh: Callable[[Item], int] | None = None,
+        settings: Mapping[str, str] = SETTINGS,
     ) -> None:
         self._run = run
         self._db = db
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._weigh = weigh
+        self._settings = settings
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
         self._drainer: asyncio.Task[None] | None = None
         self._connection: psycopg.AsyncConnection[Any] | None = None
@@ -125,7 +131,7 @@ class GroupCommit(Generic[Item, Outcome]):
         for attempt in range(RESENDS):
             try:
                 if self._connection is None:
-                    self._connection = await self._db.connect_hot(settings=SETTINGS)
+                    self._connection = await self._db.connect_hot(settings=self._settings)
                 return await self._run(self._connection, items)
             except _SPLITTING:
                 raise

@@ -15,7 +15,7 @@ from app.budgets import ledger
 from app.budgets.ledger import Ledger
 from app.core import ids
 from app.core.db import Database
-from app.core.groupcommit import GroupCommit
+from app.core.groupcommit import HASTY, GroupCommit
 from app.core.ids import AttemptId, JobId, TenantId, VersionId, WorkerId
 from app.core.recent import Recent
 from app.execution.config import ExecutionConfig
@@ -90,6 +90,8 @@ def open_runtime(
     """A runtime under a fresh worker id."""
     holdings = Holdings(WorkerId(ids.new()))
 
+    # A claim that a crash of the server takes back is an attempt that nobody took up: its lease ends. A hold, a
+    # checkpoint, an effect or an end, each of which waits for the disk, makes the claim before it durable.
     async def claim(
         connection: psycopg.AsyncConnection[Any], items: Sequence[tuple[JobId, AttemptId]]
     ) -> list[Claimed | None]:
@@ -144,7 +146,7 @@ def open_runtime(
 
     return Runtime(
         db, config, leases, holdings, ledger_, gateway, embedder, store, tools,
-        GroupCommit(claim, db), GroupCommit(mark, db, weigh=_weight), GroupCommit(end, db, weigh=_end_weight),
+        GroupCommit(claim, db, settings=HASTY), GroupCommit(mark, db, weigh=_weight), GroupCommit(end, db, weigh=_end_weight),
         Recent(definition, IMMUTABLE), asyncio.Semaphore(config.slots),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.db import Database
 from app.core.errors import Unavailable
-from app.core.groupcommit import GroupCommit
+from app.core.groupcommit import HASTY, GroupCommit
 
 INSERT = """INSERT INTO squares SELECT n, 100 / n FROM jsonb_to_recordset(%s::jsonb) AS t (n int)
 ON CONFLICT (n) DO UPDATE SET n = excluded.n RETURNING n, value"""
@@ -88,3 +88,19 @@ async def test_a_caller_that_leaves_harms_no_one(squares: Squares) -> None:
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [outcomes[0], outcomes[2]] == [100, 25]
     assert isinstance(outcomes[1], asyncio.CancelledError)
+
+
+async def test_only_a_group_that_says_so_does_not_wait_for_the_disk(db: Database) -> None:
+    async def setting(connection: psycopg.AsyncConnection[Any], items: Sequence[int]) -> list[str]:
+        row = await (await connection.execute("SHOW synchronous_commit")).fetchone()
+        assert row is not None
+        return [str(row[0]) for _ in items]
+
+    usual: GroupCommit[int, str] = GroupCommit(setting, db)
+    hasty: GroupCommit[int, str] = GroupCommit(setting, db, settings=HASTY)
+    async with await db.connect_hot() as plain:
+        row = await (await plain.execute("SHOW synchronous_commit")).fetchone()
+    assert row is not None
+    assert (await usual.submit(1), await hasty.submit(1)) == (row[0], "off")
+    await usual.close()
+    await hasty.close()

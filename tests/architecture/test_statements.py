@@ -190,6 +190,22 @@ def test_grouped_writes_find_their_rows_by_key(
     assert indexes(plan) & {"job_pkey", "attempt_pkey"}
 
 
+def test_claims_and_ends_go_by_key_also_where_few_attempts_seemed_open(
+    app_url: str, admin: psycopg.Connection, queue: list[TenantId]
+) -> None:
+    """Statistics of a quiet moment: with them an end once read all open attempts for each of its items."""
+    items = [{"job": str(job), "attempt": str(attempt)} for job, attempt in pairs(admin)]
+    admin.execute("UPDATE attempt SET state = 'ended', ended_at = now(), outcome = 'lost'")
+    admin.execute("UPDATE job SET state = 'queued', current_attempt = NULL WHERE state = 'running'")
+    admin.execute("VACUUM ANALYZE attempt, job")
+    bind = {"items": json.dumps(items), "worker": ids.new(), "lease": timedelta(seconds=6)}
+    with hot(app_url, dict(SETTINGS)) as connection:
+        for name in ("jobs/claim", "jobs/end_attempts"):
+            used = indexes(explain(connection, name, bind))
+            assert used >= {"job_pkey", "attempt_pkey"}
+            assert not used & {"attempt_of_worker", "attempt_leased", "job_active"}
+
+
 def test_admission_reads_no_table_whole(app_url: str, queue: list[TenantId]) -> None:
     items = [
         {"n": n, "job": str(ids.new()), "tenant": str(queue[0]), "intent": f"k{n}"}

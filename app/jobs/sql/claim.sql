@@ -11,7 +11,7 @@ WITH item AS MATERIALIZED (
 held AS MATERIALIZED (
     SELECT j.id, j.current_attempt, j.state
       FROM job j JOIN item ON item.job = j.id
-     WHERE j.current_attempt = item.attempt AND j.state IN ('dispatched', 'running')
+     WHERE j.current_attempt = item.attempt  -- only a job that is dispatched or running has one
      ORDER BY j.id FOR NO KEY UPDATE OF j
 ),
 fenced AS MATERIALIZED (

@@ -7,7 +7,9 @@
 -- Locks   job in id order, then attempt in id order
 -- Races   reaper against finish, cancel against finish: whoever has the job's lock first; the other
 --         finds another current_attempt. A finish under a cancel flag ends as state_if_cancelled.
--- Index   job_pkey, attempt_pkey, webhook_endpoint_tenant_id_key (an event that nobody listens for isn't posted)
+-- Index   job_pkey, attempt_pkey, webhook_endpoint_tenant_id_key (an event that nobody listens for isn't posted).
+--         Whether an attempt is open is looked at apart from its key: together they fit the indexes of open
+--         attempts too, which would be read once an item where statistics say that they are short.
 WITH item AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(:items AS jsonb)) AS t (
         job uuid, attempt uuid, from_state text, lease_over boolean, outcome text,
@@ -22,13 +24,16 @@ held AS MATERIALIZED (
      WHERE j.current_attempt = item.attempt AND j.state = item.from_state
      ORDER BY j.id FOR NO KEY UPDATE OF j
 ),
-fenced AS MATERIALIZED (
-    SELECT held.*,
-           CASE WHEN held.cancelled THEN held.state_if_cancelled ELSE held.state END AS new_state,
-           held.cancelled OR held.ends AS ended
+tried AS MATERIALIZED (
+    SELECT held.*, a.ended_at, a.lease_until
       FROM attempt a JOIN held ON held.attempt = a.id
-     WHERE a.ended_at IS NULL AND (NOT held.lease_over OR a.lease_until < app_now())
      ORDER BY a.id FOR NO KEY UPDATE OF a
+),
+fenced AS MATERIALIZED (
+    SELECT tried.*,
+           CASE WHEN cancelled THEN state_if_cancelled ELSE state END AS new_state,
+           cancelled OR ends AS ended
+      FROM tried WHERE ended_at IS NULL AND (NOT lease_over OR lease_until < app_now())
 ),
 closed AS (
     UPDATE attempt a

@@ -70,6 +70,17 @@ def make_worker(
     return made
 
 
+def grant_tool(
+    admin: psycopg.Connection, tenant: TenantId, tool: str, limits: dict[str, Any] | None = None
+) -> None:
+    """Let a tenant use a tool, perhaps within limits of its arguments."""
+    admin.execute(
+        "INSERT INTO tool_grant (tenant, tool, arguments, reason, granted_by, granted_at)"
+        " VALUES (%s, %s, %s, 'a test', 'tests', app_now())",
+        (tenant, tool, limits and Jsonb(limits)),
+    )
+
+
 async def heads(
     connection: psycopg.AsyncConnection[Any], tenant: TenantId, count: int = 1
 ) -> list[JobId]:

@@ -24,6 +24,7 @@ from app.api import (
     operations,
     problems,
     schedules,
+    tools,
     usage,
     webhook_endpoints,
     why,
@@ -38,7 +39,7 @@ from app.views.watching import Watch
 
 _ROUTERS = (
     jobs.router, bulk.router, events.router, schedules.router, collections.router, workflows.router,
-    webhook_endpoints.router, usage.router, budgets.router, keys.router, limits_page.router, operations.router,
+    webhook_endpoints.router, usage.router, budgets.router, keys.router, limits_page.router, tools.router, operations.router,
     moving.router, why.router, health.router, docs.router,
 )  # fmt: skip
 

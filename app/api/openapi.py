@@ -44,6 +44,7 @@ _NAMED_EXAMPLES: Final = {
     "lane": "batch",
     "tenant": "acme",
     "verb": "pause",
+    "tool": "http.request",
 }
 _PROBLEM: Final[dict[str, Any]] = {
     "type": "object",

@@ -77,6 +77,7 @@ STATUS: Final = {
     "tool_crashed": 500,
     "tool_failed": 500,
     "tool_in_doubt": 500,
+    "tool_not_allowed": 500,
     "tool_output_invalid": 500,
     "tool_output_too_large": 500,
     "tool_timed_out": 500,

@@ -35,6 +35,8 @@ Action = Literal[
     "tenant.set_caps",
     "tenant.set_limits",
     "tenant.suspend",
+    "tool.grant",
+    "tool.revoke",
     "webhook_endpoint.change",
     "webhook_endpoint.create",
     "webhook_endpoint.delete",

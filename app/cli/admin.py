@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bootstrap import tenancy
 from app.budgets import accounts
-from app.cli import caps, limits, moving, operating, pauses, showing
+from app.cli import caps, limits, moving, operating, pauses, showing, tools
 from app.cli.showing import AsJson
 from app.core import clock, ids, money
 from app.core.errors import NotFound
@@ -46,6 +46,7 @@ app.add_typer(_switches, name="switches")
 app.add_typer(caps.app, name="caps")
 app.add_typer(limits.app, name="limits")
 app.add_typer(limits.plans_app, name="plans")
+app.add_typer(tools.app, name="tools")
 pauses.add_to(app)
 app.command("move")(moving.move)
 

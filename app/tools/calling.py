@@ -14,24 +14,30 @@ import jsonschema
 import structlog
 
 from app.attempts.errors import AttemptLost
+from app.audit import denials, trail
+from app.audit.denials import Denials
 from app.core import clock, ids
 from app.core.db import Database
 from app.core.errors import TowpathError, Unavailable
 from app.core.ids import AttemptId, JobId, TenantId, ToolCallId
-from app.tools import effects, registry
+from app.core.recent import Recent
+from app.tools import effects, grants, registry
 from app.tools.effects import Begin, Begun, Done, Effects, End
 from app.tools.errors import (
     ToolArgumentsInvalid,
     ToolCrashed,
     ToolFailed,
     ToolInDoubt,
+    ToolNotAllowed,
     ToolOutputInvalid,
     ToolOutputTooLarge,
     ToolTimedOut,
+    UnknownTool,
 )
 from app.tools.registry import Bound, Registry
 from app.tools.tool import Call
 
+KNOWN: Final = timedelta(seconds=1)  # how long what a tenant may use is believed
 SHOWN: Final = 300  # characters of a schema's complaint
 PAUSE: Final = 0.5  # seconds between tries to record an outcome while the database is away
 
@@ -75,8 +81,11 @@ class Answer:
 class Toolbox:
     """The tools of a worker process, its records, and calls that were cut off and haven't ended yet."""
 
+    db: Database
     registry: Registry
+    granted: Recent[TenantId, Registry]
     effects: Effects
+    denials: Denials = field(default_factory=Denials)
     abandoned: set["asyncio.Future[Any]"] = field(default_factory=set)
 
     async def close(self) -> None:
@@ -86,7 +95,12 @@ class Toolbox:
 
 def open_toolbox(db: Database, tools: Registry) -> Toolbox:
     """A toolbox on this database; nothing is connected yet."""
-    return Toolbox(tools, effects.open_effects(db))
+
+    async def look(tenant: TenantId) -> Registry:
+        async with db.transaction() as session:
+            return registry.granted(tools, await grants.of(session, tenant))
+
+    return Toolbox(db, tools, Recent(look, KNOWN), effects.open_effects(db))
 
 
 async def call(
@@ -99,11 +113,10 @@ async def call(
 ) -> Answer:
     """Call a tool, or read what an earlier attempt's call brought. `seconds` shortens the tool's own time.
 
-    Raises UnknownTool, ToolArgumentsInvalid, ToolFailed, ToolCrashed, ToolTimedOut, ToolOutputInvalid,
+    Raises UnknownTool, ToolArgumentsInvalid, ToolNotAllowed, ToolFailed, ToolCrashed, ToolTimedOut, ToolOutputInvalid,
     ToolOutputTooLarge, ToolInDoubt, AttemptLost, Unavailable.
     """
-    bound = registry.get(box.registry, name)
-    _check_arguments(bound, arguments)
+    bound = await _permitted(box, place, name, arguments)
     now = clock.now()
     limit = bound.tool.timeout
     if seconds is not None:
@@ -117,6 +130,34 @@ async def call(
     if bound.tool.effect == "idempotent":
         return _answer(bound, _checked(bound, await _run(box, bound, asked, limit)))
     return await _once(box, place, bound, asked, limit)
+
+
+async def _permitted(box: Toolbox, place: Place, name: str, arguments: dict[str, Any]) -> Bound:
+    """The tool, where the tenant may call it with these arguments; a refusal is told to the trail."""
+    tools = box.registry if name in registry.FREE else await box.granted.get(place.tenant)
+    try:
+        bound = registry.get(tools, name)
+    except UnknownTool as refusal:
+        if name in box.registry.tools:  # to the tenant it looks as if there were none
+            refusal.retryable = False
+            await _tell(box, place, name, "not granted")
+        raise
+    faults = _faults(bound.input, arguments)
+    if faults:
+        raise ToolArgumentsInvalid(_first(name, faults), tool=name, errors=faults)
+    faults = _faults(bound.limits, arguments)
+    if faults:
+        await _tell(box, place, name, "its arguments are outside of the grant")
+        raise ToolNotAllowed(_first(name, faults), tool=name, errors=faults)
+    return bound
+
+
+async def _tell(box: Toolbox, place: Place, name: str, why: str) -> None:
+    facts = {"step": place.step, "why": why}
+    await denials.note(
+        box.db, box.denials, place.tenant, actor=trail.Actor("system", "tools"),
+        action=f"tool {name}", target=ids.wire("job", place.job), facts=facts,
+    )  # fmt: skip
 
 
 async def _once(box: Toolbox, place: Place, bound: Bound, asked: Call, limit: timedelta) -> Answer:
@@ -226,18 +267,19 @@ def _ended(box: Toolbox, work: "asyncio.Future[Any]") -> None:
         _log.warning("tool.ended_late", error=type(work.exception()).__name__)
 
 
-def _check_arguments(bound: Bound, arguments: dict[str, Any]) -> None:
-    if bound.input.is_valid(arguments):
-        return
-    faults = [
+def _faults(
+    schema: jsonschema.Draft202012Validator | None, arguments: dict[str, Any]
+) -> list[dict[str, str]]:
+    if schema is None or schema.is_valid(arguments):
+        return []
+    return [
         {"pointer": _pointer("/in", fault), "message": fault.message[:SHOWN]}
-        for fault in bound.input.iter_errors(arguments)
+        for fault in schema.iter_errors(arguments)
     ]
-    first = faults[0]
-    raise ToolArgumentsInvalid(
-        f"{bound.tool.name}: {first['pointer']}: {first['message']}",
-        tool=bound.tool.name, errors=faults,
-    )  # fmt: skip
+
+
+def _first(name: str, faults: list[dict[str, str]]) -> str:
+    return f"{name}: {faults[0]['pointer']}: {faults[0]['message']}"
 
 
 def _pointer(start: str, fault: jsonschema.ValidationError) -> str:

@@ -48,6 +48,12 @@ class ToolArgumentsInvalid(TowpathError):
     code = "tool_arguments_invalid"
 
 
+class ToolNotAllowed(TowpathError):
+    """The tenant's grant doesn't allow these arguments: the tool was not called. Context: tool, errors."""
+
+    code = "tool_not_allowed"
+
+
 class ToolOutputInvalid(TowpathError):
     """A tool's result doesn't fit its own schema, or isn't JSON. Context: tool."""
 

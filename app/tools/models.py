@@ -1,4 +1,4 @@
-"""Table of the calls that must not be made twice."""
+"""Tables of what tenants may use, and of the calls that must not be made twice."""
 
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,20 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, no_json_null
 from app.core.ids import AttemptId, JobId, TenantId, ToolCallId
+
+
+class ToolGrant(Base):
+    """A tool that a tenant may use. `arguments`: a JSON Schema that they must fit beside the tool's own."""
+
+    __tablename__ = "tool_grant"
+    __table_args__ = (no_json_null("arguments"),)
+
+    tenant: Mapped[TenantId] = mapped_column(ForeignKey("tenant.id"), primary_key=True)
+    tool: Mapped[str] = mapped_column(primary_key=True)
+    arguments: Mapped[dict[str, Any] | None]
+    reason: Mapped[str]
+    granted_by: Mapped[str]
+    granted_at: Mapped[datetime]
 
 
 class ToolCall(Base):

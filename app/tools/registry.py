@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
 from typing import Any, Final
@@ -17,6 +17,7 @@ from app.tools.tool import Tool
 GROUP: Final = "towpath.tools"  # of entry points; each is a Tool, or a list of them
 
 PURE: Final = (calculator.TOOL, json_extract.TOOL)
+FREE: Final = frozenset(tool.name for tool in PURE)  # of everyone, without a grant
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +29,9 @@ class Bound:
     tool: Tool
     input: jsonschema.Draft202012Validator
     output: jsonschema.Draft202012Validator | None  # None: any result will do
+    limits: jsonschema.Draft202012Validator | None = (
+        None  # what a tenant's grant allows of its arguments
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,23 @@ def build(
         except jsonschema.SchemaError as error:
             refusals[tool.name] = f"not a JSON Schema: {error.message}"
     return Registry(tools, refusals)
+
+
+def granted(registry: Registry, grants: Mapping[str, dict[str, Any] | None]) -> Registry:
+    """What a tenant may use: what is free, and what it was granted, within the grant's limits.
+
+    To the tenant the others don't exist.
+    """
+    tools = {
+        name: bound if name in FREE else replace(bound, limits=_limits(grants[name]))
+        for name, bound in registry.tools.items()
+        if name in FREE or name in grants
+    }
+    return Registry(tools, {name: why for name, why in registry.refused.items() if name in grants})
+
+
+def _limits(schema: dict[str, Any] | None) -> jsonschema.Draft202012Validator | None:
+    return None if schema is None else jsonschema.Draft202012Validator(schema)
 
 
 def get(registry: Registry, name: str) -> Bound:

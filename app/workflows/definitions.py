@@ -246,8 +246,23 @@ def _tool_faults(definition: Definition, tools: Registry) -> Iterator[dict[str, 
         if bound is None:
             yield {"pointer": f"{at}/tool", "message": registry.fault(tools, step.tool)}
             continue
-        for name, message in registry.argument_faults(bound, step.given):
+        named = list(registry.argument_faults(bound, step.given))
+        for name, message in named:
             yield {"pointer": f"{at}/in" + (f"/{name}" if name else ""), "message": message}
+        if named or _computed(step.given):
+            continue  # what the values will be is known when the step runs
+        for schema in (bound.input, bound.limits):
+            for fault in schema.iter_errors(step.given) if schema is not None else ():
+                where = "".join(f"/{part}" for part in fault.absolute_path)
+                yield {"pointer": f"{at}/in{where}", "message": fault.message[:300]}
+
+
+def _computed(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_computed, value.values()))
+    if isinstance(value, list):
+        return any(map(_computed, value))
+    return isinstance(value, str) and value.startswith("=")
 
 
 _REFERENCE: Final = re.compile(r"\bsteps\.([A-Za-z_][A-Za-z0-9_]*)")

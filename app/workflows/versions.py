@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.audit import trail
 from app.core import ids
 from app.core.ids import TenantId, VersionId
+from app.tools import grants, registry
 from app.tools.registry import Registry
 from app.workflows import definitions
 from app.workflows.errors import UnknownWorkflow
@@ -43,10 +44,12 @@ async def push(
 ) -> Pushed:
     """Store a definition as the next version of its name, and release it.
 
-    A definition equal to the released one makes no new version. Raises Invalid with pointers.
+    It may call those of `tools` that the tenant may use (None: the pure built-in ones). A definition equal
+    to the released one makes no new version. Raises Invalid with pointers.
     Locks the workflow's row: two pushes of one name take turns.
     """
-    definition = definitions.parse(raw, tools)
+    usable = tools and registry.granted(tools, await grants.of(session, tenant))
+    definition = definitions.parse(raw, usable)
     name = definition.name
     new = insert(Workflow).values(tenant=tenant, name=name, released=0, created_at=func.app_now())
     await session.execute(new.on_conflict_do_nothing())

@@ -345,6 +345,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("lane", "tenant", name=op.f("served_pkey")),
     )
     op.create_table(
+        "tool_grant",
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("tool", sa.Text(), nullable=False),
+        sa.Column(
+            "arguments", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("granted_by", sa.Text(), nullable=False),
+        sa.Column("granted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "jsonb_typeof(arguments) <> 'null'", name=op.f("tool_grant_arguments_is_no_json_null")
+        ),
+        sa.ForeignKeyConstraint(["tenant"], ["tenant.id"], name=op.f("tool_grant_tenant_fkey")),
+        sa.PrimaryKeyConstraint("tenant", "tool", name=op.f("tool_grant_pkey")),
+    )
+    op.create_table(
         "usage_rollup",
         sa.Column("tenant", sa.Uuid(), nullable=False),
         sa.Column("bucket_at", sa.DateTime(timezone=True), nullable=False),
@@ -1343,6 +1359,7 @@ def downgrade() -> None:
     op.drop_table("workflow_cost")
     op.drop_table("workflow")
     op.drop_table("usage_rollup")
+    op.drop_table("tool_grant")
     op.drop_table("served")
     op.drop_table("secret")
     op.drop_table("released")

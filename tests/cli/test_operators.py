@@ -95,6 +95,26 @@ def test_limits_are_a_plans_or_the_tenants_own(towpath: Run, admin: psycopg.Conn
     ]  # fmt: skip
 
 
+def test_tools_are_granted_and_taken_back(
+    towpath: Run, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fakes" / "far_tools"))
+    make_tenant(admin, "acme")
+    listed = told(towpath("admin tools list --json"))["data"]
+    assert {"calculator", "far.keyed", "json.extract"} <= {one["tool"] for one in listed}
+    limits = '{"maxProperties":1}'
+    made = told(
+        towpath(f"admin tools grant acme far.keyed --reason asked --limits {limits} --json")
+    )
+    assert (made["tool"], made["limits"]) == ("far.keyed", {"maxProperties": 1})
+    assert len(told(towpath("admin tools list acme --json"))["data"]) == 1
+    assert towpath("admin tools grant acme far.kyed --reason asked").exit_code == 1
+    assert towpath("admin tools grant acme far.keyed --reason asked --limits [1]").exit_code == 2
+    told(towpath("admin tools revoke acme far.keyed --reason over --json"))
+    assert told(towpath("admin tools list acme --json"))["data"] == []
+    assert [action for action, _ in actions(admin)] == ["tool.grant", "tool.revoke"]
+
+
 def test_caps_on_what_runs_at_once_are_set_and_taken_away(
     towpath: Run, admin: psycopg.Connection
 ) -> None:

@@ -26,7 +26,7 @@ from app.retrieval import embedding
 from app.retrieval.embedding import Embedder
 from app.tools import calling, registry
 from app.usage import pricing
-from tests.arrange import heads, make_jobs, make_workflow
+from tests.arrange import grant_tool, heads, make_jobs, make_workflow
 from tests.fakes import provider
 from tests.fakes.far_end import FarEnd
 from tests.fakes.provider import Provider
@@ -107,6 +107,8 @@ async def shop(
 ) -> AsyncIterator[Shop]:
     async with db.transaction() as session:
         await pricing.seed(session)
+    for tool in far.tools():
+        grant_tool(admin, tenant, tool.name)
     book = ledger.open_ledger(db)
     routes = gateway.open_gateway(LlmConfig(), book, db, embedded_url=fake.base_url)
     runtime = running.open_runtime(

@@ -1,11 +1,14 @@
 """Tool steps: checked, bounded, and as often made as the tool's class promises, whenever a worker dies."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from app.attempts.errors import AttemptLost
+from app.core import ids
 from app.core.ids import JobId
 from app.execution import runner
 from app.execution.runtime import Close
@@ -14,6 +17,7 @@ from app.jobs import endings
 from app.jobs.transitions import End
 from app.tools.errors import ToolFailed
 from app.tools.tool import EFFECTS, Call
+from tests.arrange import make_jobs
 from tests.execution.conftest import Shop
 from tests.fakes.far_end import FarEnd
 from tests.waiting import until
@@ -323,3 +327,54 @@ async def test_a_lost_attempt_begins_no_call(shop: Shop, far: FarEnd) -> None:
     with pytest.raises(AttemptLost):
         await run_step(Bench(shop.runtime, claimed), step, "tell", 0, {"n": 5})
     assert far.seen == []
+
+
+async def refused(shop: Shop) -> list[dict[str, Any]]:
+    found = shop.admin.execute(
+        "SELECT body FROM audit_entry WHERE action = 'request.refuse' ORDER BY id"
+    ).fetchall()
+    return [json.loads(row[0]) for row in found]
+
+
+async def test_a_tool_that_was_not_granted_looks_like_none_and_the_trail_is_told(
+    shop: Shop, far: FarEnd
+) -> None:
+    """C055: the job learns nothing that a misspelt name wouldn't tell; the operator learns all."""
+    shop.admin.execute("DELETE FROM tool_grant WHERE tool = 'far.keyed'")
+    job = shop.job(calling("far.keyed"), {"n": 5})
+    await shop.run()
+    state, error = shop.state(job, "error")
+    assert (state, error["code"]) == ("failed", "unknown_tool")
+    assert error["message"].startswith("no tool is called far.keyed")
+    assert far.seen == []
+    [entry] = await refused(shop)
+    assert entry["after"] == {"tried": "tool far.keyed", "step": "tell", "why": "not granted"}
+
+
+async def test_a_grant_bounds_the_arguments_and_holds_within_a_second(
+    shop: Shop, far: FarEnd
+) -> None:
+    limits = {"properties": {"n": {"maximum": 9}}}
+    shop.admin.execute(
+        "UPDATE tool_grant SET arguments = %s WHERE tool = 'far.unsafe'", (Jsonb(limits),)
+    )
+    within = shop.job(calling("far.unsafe"), {"n": 9})
+    await shop.run()
+    assert shop.state(within) == ("succeeded",)
+    version = shop.state(within, "version")[1]
+    [outside] = make_jobs(shop.admin, shop.tenant, version, workflow="calling")
+    shop.admin.execute("UPDATE job SET input = %s WHERE id = %s", (Jsonb({"n": 10}), outside))
+    await shop.run()
+    state, error = shop.state(outside, "error")
+    assert (state, error["code"]) == ("failed", "tool_not_allowed")
+    assert "/in/n: 10 is greater than the maximum of 9" in error["message"]
+    assert [call.arguments for call in far.seen] == [{"n": 9}]
+    assert [entry["object"] for entry in await refused(shop)] == [ids.wire("job", outside)]
+    shop.admin.execute("UPDATE tool_grant SET arguments = NULL WHERE tool = 'far.unsafe'")
+    box = shop.runtime.tools
+
+    async def known() -> bool:
+        bound = (await box.granted.get(shop.tenant)).tools["far.unsafe"]
+        return bound.limits is None
+
+    await until(known, what="the new grant is known")

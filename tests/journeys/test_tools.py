@@ -27,6 +27,11 @@ async def test_a_worker_killed_in_the_middle_of_calls_repeats_what_may_be_repeat
     hooks.otherwise = Reply(silent=True)
     jobs = {}
     for effect in EFFECTS:
+        await stack.rows(
+            "INSERT INTO tool_grant (tenant, tool, reason, granted_by, granted_at)"
+            " VALUES (%s, %s, 'a test', 'tests', app_now()) RETURNING tool",
+            stack.tenant, f"far.{effect}",
+        )  # fmt: skip
         await stack.push(calling(effect))
         jobs[effect] = await stack.post_job(f"call_{effect}", {"n": 1})
 

@@ -70,44 +70,46 @@ async def run(runtime: Runtime, job: JobId, attempt: AttemptId) -> None:
 
     One that finds no slot in time goes back to the queue, at no cost to its job.
     """
-    try:
-        await _seat(runtime)
-    except TimeoutError:
-        end = End(job, attempt, "", {}, endings.unseated(), from_state="dispatched")
-        await _end(runtime, Close(end))
-        return
-    try:
-        await _run(runtime, job, attempt)
-    finally:
-        runtime.seats.release()
+    with structlog.contextvars.bound_contextvars(
+        job=ids.wire("job", job), attempt=ids.wire("att", attempt)
+    ):
+        try:
+            await _seat(runtime)
+        except TimeoutError:
+            end = End(job, attempt, "", {}, endings.unseated(), from_state="dispatched")
+            await _end(runtime, Close(end))
+            return
+        try:
+            await _run(runtime, job, attempt)
+        finally:
+            runtime.seats.release()
 
 
 async def _seat(runtime: Runtime) -> None:
-    if runtime.seats.locked():
-        await asyncio.wait_for(runtime.seats.acquire(), SEAT_SECONDS)
-    else:
+    """Take a slot. Raises TimeoutError."""
+    if not runtime.seats.locked():
         await runtime.seats.acquire()  # at once
+        return
+    async with asyncio.timeout(SEAT_SECONDS):
+        await runtime.seats.acquire()
 
 
 async def _run(runtime: Runtime, job: JobId, attempt: AttemptId) -> None:
     lease = runtime.holdings.take(attempt, job)
     if lease is None:
         return  # the message came twice
-    with structlog.contextvars.bound_contextvars(
-        job=ids.wire("job", job), attempt=ids.wire("att", attempt)
-    ):
-        try:
-            claimed = await runtime.claims.submit((job, attempt))
-            if claimed is None:
-                return
-            tenant = ids.wire("ten", claimed.tenant)
-            with structlog.contextvars.bound_contextvars(tenant=tenant, trace=claimed.traceparent):
-                await _attend(runtime, lease, claimed)
-        except Unavailable:
-            # Not claimed, or silent from here on: either lease runs out, and the reaper takes over.
-            log.warning("attempt.unavailable")
-        finally:
-            runtime.holdings.drop(lease)
+    try:
+        claimed = await runtime.claims.submit((job, attempt))
+        if claimed is None:
+            return
+        tenant = ids.wire("ten", claimed.tenant)
+        with structlog.contextvars.bound_contextvars(tenant=tenant, trace=claimed.traceparent):
+            await _attend(runtime, lease, claimed)
+    except Unavailable:
+        # Not claimed, or silent from here on: either lease runs out, and the reaper takes over.
+        log.warning("attempt.unavailable")
+    finally:
+        runtime.holdings.drop(lease)
 
 
 async def _attend(runtime: Runtime, lease: Lease, claimed: Claimed) -> None:

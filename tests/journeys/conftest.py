@@ -4,6 +4,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from tests.fakes.receiver import Receiver
 from tests.stack import Stack, opened
 
 CLEAN = "clean"  # a migrated database that no one is connected to
-THREE_STEPS = {
+THREE_STEPS: dict[str, Any] = {
     "name": "three_steps",
     "input": {"type": "object"},
     "steps": [

@@ -20,7 +20,7 @@ from app.embedded import servers as embedded
 from app.jobs import endings
 from tests.fakes.provider import Answer, Provider
 from tests.fakes.receiver import Receiver
-from tests.journeys.conftest import Servers
+from tests.journeys.conftest import THREE_STEPS, Servers
 from tests.stack import Ended, Stack
 from tests.waiting import until
 
@@ -392,4 +392,45 @@ async def test_a_provider_that_says_when_is_obeyed_and_the_slot_is_free_meanwhil
         " FROM attempt a JOIN attempt b ON b.job = a.job AND b.number = 2 WHERE a.number = 1"
     )
     assert gap["seconds"] >= 4
+    await balanced(stack)
+
+
+async def test_two_workers_share_a_budget_and_never_pass_it(stack: Stack, fake: Provider) -> None:
+    """C066: room for three calls, fifty jobs on two worker processes: three are in flight, the others wait."""
+    await stack.start_worker("second")
+    one_step = THREE_STEPS | {
+        "name": "one_step", "steps": THREE_STEPS["steps"][:1], "output": "=steps.first.text",
+    }  # fmt: skip
+    await stack.push(one_step)
+    assert (await stack.ended(await stack.post_job("one_step"))).state == "succeeded"
+    [hold] = await stack.rows("SELECT asked_nanousd FROM reservation")
+    jobs = [
+        await stack.post_job("one_step", run_at="2126-01-01T00:00:00Z", metadata={"n": n})
+        for n in range(50)
+    ]
+    fake.otherwise, fake.most_open = Answer(held=True), 0
+    room = hold["asked_nanousd"] * 7 // 2
+    await stack.rows(
+        "UPDATE budget_account SET limit_nanousd = spent_nanousd + %s WHERE kind = 'tenant' RETURNING id",
+        room,
+    )
+    await stack.rows("UPDATE job SET wake_at = now() WHERE state = 'scheduled' RETURNING id")
+
+    async def full() -> bool:
+        waiting = "SELECT count(*) FROM job WHERE state = 'waiting' AND waiting_for = 'budget'"
+        return fake.open_calls == 3 and bool(await stack.value(waiting) == 47)
+
+    await until(full, what="three are in flight and the others wait for money")
+    assert fake.most_open == 3
+    [money_] = await stack.rows("SELECT * FROM budget_account WHERE kind = 'tenant'")
+    assert money_["held_nanousd"] == 3 * hold["asked_nanousd"]
+    assert money_["held_nanousd"] + money_["spent_nanousd"] <= money_["limit_nanousd"]
+    assert await stack.value("SELECT count(DISTINCT worker) FROM attempt") == 2
+    await stack.rows(
+        "UPDATE budget_account SET limit_nanousd = 1000000000000 WHERE kind = 'tenant' RETURNING id"
+    )
+    fake.otherwise = Answer()
+    let_go(fake)
+    for job in jobs:
+        assert (await stack.ended(job)).state == "succeeded"
     await balanced(stack)

@@ -31,9 +31,11 @@ from app.llm.counting import MESSAGE_OVERHEAD_TOKENS, PROMPT_OVERHEAD_TOKENS
 from app.usage import pricing
 from app.usage.pricing import Price, Tokens
 from app.workflows import definitions
+from tests.concurrency.outcomes import OUTCOMES
 
 ROOT: Final = Path(__file__).parents[1]
 BLUEPRINT: Final = ROOT / "docs" / "blueprint.md"
+PAIRS: Final = ROOT / "docs" / "pairs.md"
 # One call of the embedded model: two messages of 700 bytes, an answer of at most 120 tokens.
 EXAMPLE_BYTES: Final = 700
 EXAMPLE_MAX_TOKENS: Final = 120
@@ -231,11 +233,25 @@ def prices() -> str:
     return "\n".join(lines)
 
 
+def pairs() -> str:
+    """What becomes of every pair of operations on one job, as the tests play it."""
+    lines = [
+        "| first | second | meets it | then says | the job in the end |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {first} | {second} | {how} | `{said}` | `{state}` |"
+        for (first, second), (how, said, state) in OUTCOMES.items()
+    ]
+    return "\n".join(lines)
+
+
 DRAWN: Final[dict[str, Callable[[], str]]] = {
     "rooms": rooms,
     "states": job_states,
     "settings": settings,
     "prices": prices,
+    "pairs": pairs,
 }
 
 
@@ -246,14 +262,13 @@ def redrawn(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the drawn parts, or with `--check` say whether they are in step."""
-    text = BLUEPRINT.read_text(encoding="utf-8")
-    new = redrawn(text)
+    stale = [path for path in (BLUEPRINT, PAIRS) if redrawn(path.read_text()) != path.read_text()]
     if arguments == ["--check"]:
-        stale = new != text
-        if stale:
-            sys.stderr.write("docs/blueprint.md is stale: run scripts/docs\n")
-        return int(stale)
-    BLUEPRINT.write_text(new, encoding="utf-8")
+        for path in stale:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run scripts/docs\n")
+        return int(bool(stale))
+    for path in stale:
+        path.write_text(redrawn(path.read_text()))
     return 0
 
 

@@ -55,6 +55,10 @@ def submit(
         str | None, typer.Option(help="The URL of one of your webhook endpoints, told of this job.")
     ] = None,
     key: Key = None,
+    unique_key: Annotated[
+        str | None,
+        typer.Option(help="Of the jobs of this name one at a time: another gives the first."),
+    ] = None,
     wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,6 +69,7 @@ def submit(
         "priority": priority, "run_at": run_at, "deadline_at": deadline_at, "max_cost": max_cost,
         "max_attempts": max_attempts, "tags": tag, "metadata": _pairs(metadata) or None,
         "end_user": end_user, "session": session, "callback_url": callback_url,
+        "unique_key": unique_key,
     }  # fmt: skip
     sent = {name: value for name, value in body.items() if value is not None}
     job = client.post(api, "/v1/jobs", sent, intent=key).json

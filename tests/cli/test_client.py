@@ -65,6 +65,20 @@ async def test_a_job_is_submitted_once_a_key(towpath: Towpath, tmp_path: Path) -
     assert job["id"] in shown.out
 
 
+async def test_a_job_of_one_name_is_moved_and_says_why_it_waits(towpath: Towpath) -> None:
+    words = ["jobs", "submit", "noop", "--unique-key", "nightly", "--json"]
+    job, again = told(await towpath(*words)), told(await towpath(*words))
+    assert again["id"] == job["id"]
+    moved = told(
+        await towpath("jobs", "move", job["id"], "--lane", "batch", "--priority", "9", "--json")
+    )
+    assert moved["lane"] == "batch"
+    why = told(await towpath("jobs", "why", job["id"], "--json"))
+    assert [one["code"] for one in why["reasons"]] == ["no_workers", "dispatcher", "turn"]
+    assert "no_workers" in (await towpath("jobs", "why", job["id"])).out
+    assert (await towpath("jobs", "move", job["id"])).status == client.REFUSED
+
+
 async def test_a_list_is_read_over_its_pages(towpath: Towpath, api: Client) -> None:
     await api.post("/v1/jobs/bulk", {"jobs": [{"workflow": "noop", "input": {}}] * 205})
     assert len(told(await towpath("jobs", "list", "--limit", "1000", "--json"))["data"]) == 205

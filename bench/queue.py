@@ -106,8 +106,8 @@ async def make_worker(admin: Connection, slots: int) -> WorkerId:
     """A worker that counts as heard for the next day."""
     worker = WorkerId(ids.new())
     await admin.execute(
-        "INSERT INTO worker (id, host, pid, lanes, slots, started_at, seen_at)"
-        " VALUES (%s, 'bench', 1, %s, %s, now(), now() + interval '1 day')",
+        "INSERT INTO worker (id, host, pid, lanes, slots, started_at, seen_at, heard_at)"
+        " VALUES (%s, 'bench', 1, %s, %s, now(), now() + interval '1 day', now())",
         (worker, ["standard"], slots),
     )
     return worker

@@ -17,6 +17,7 @@ from app.api import (
     docs,
     events,
     health,
+    interventions,
     jobs,
     keys,
     limits_page,
@@ -40,7 +41,7 @@ from app.views.watching import Watch
 _ROUTERS = (
     jobs.router, bulk.router, events.router, schedules.router, collections.router, workflows.router,
     webhook_endpoints.router, usage.router, budgets.router, keys.router, limits_page.router, tools.router, operations.router,
-    moving.router, why.router, health.router, docs.router,
+    moving.router, interventions.router, why.router, health.router, docs.router,
 )  # fmt: skip
 
 

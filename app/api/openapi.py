@@ -45,6 +45,7 @@ _NAMED_EXAMPLES: Final = {
     "tenant": "acme",
     "verb": "pause",
     "tool": "http.request",
+    "step": "remind",
 }
 _PROBLEM: Final[dict[str, Any]] = {
     "type": "object",

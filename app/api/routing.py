@@ -37,6 +37,7 @@ class Scoped:
 
 AnyCaller = Annotated[Caller, Depends(Scoped(None))]
 JobsRead = Annotated[Caller, Depends(Scoped("jobs:read"))]
+Approver = Annotated[Caller, Depends(Scoped("approvals:write"))]
 JobsWrite = Annotated[Caller, Depends(Scoped("jobs:write"))]
 WorkflowsRead = Annotated[Caller, Depends(Scoped("workflows:read"))]
 WorkflowsWrite = Annotated[Caller, Depends(Scoped("workflows:write"))]

@@ -19,7 +19,7 @@ router: Final = APIRouter(route_class=Route, tags=["jobs"])
 
 Code = Literal[
     "approval", "backoff", "budget", "cancelling", "cap", "disabled", "dispatcher", "ended",
-    "lane_full", "no_workers", "on_its_way", "paused", "quarantine", "running", "scheduled",
+    "intervention", "lane_full", "no_workers", "on_its_way", "paused", "quarantine", "running", "scheduled",
     "signal", "tenant_suspended", "turn", "waiting",
 ]  # fmt: skip
 

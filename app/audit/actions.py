@@ -12,6 +12,7 @@ Action = Literal[
     "credential.refuse",
     "document.delete",
     "job.admit",
+    "job.answer",
     "job.cancel",
     "job.move",
     "job.retry",

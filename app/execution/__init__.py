@@ -6,6 +6,7 @@ bounds      the time that a step may take
 runtime     what a worker process runs jobs with: groups, ledger, gateway, embedder
 heartbeat   leases renewed, signals heard
 steps       one module a kind
+interventions  people's answers to calls in doubt
 config      ExecutionConfig
 errors      StepFailed, StepTimedOut, ResultTooLarge
 

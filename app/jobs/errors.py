@@ -16,6 +16,6 @@ class JobNotRetryable(TowpathError):
 
 
 class JobNotWaiting(TowpathError):
-    """A worker has the job, or is about to, or it has ended: only what waits can be moved. Context: status."""
+    """A worker has the job, or is about to, or it has ended: only what waits can be moved or answered. Context: status."""
 
     code = "job_not_waiting"

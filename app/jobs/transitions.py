@@ -15,7 +15,7 @@ from app.core.errors import NotFound
 from app.core.ids import AttemptId, JobId, KeyId, TenantId, VersionId, WorkerId
 from app.jobs import states
 from app.jobs.endings import Ending
-from app.jobs.errors import JobFinished, JobNotRetryable
+from app.jobs.errors import JobFinished, JobNotRetryable, JobNotWaiting
 from app.jobs.models import Job
 
 _CLAIM = statements.load(__file__, "claim")
@@ -30,6 +30,7 @@ _EXPIRE_IDLE = statements.load(__file__, "expire_idle")
 _LOCK = statements.load(__file__, "lock")
 _CANCEL = statements.load(__file__, "cancel")
 _RETRY = statements.load(__file__, "retry")
+_ANSWER = statements.load(__file__, "answer")
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -308,6 +309,26 @@ async def retry(
         request_id=request_id,
     )  # fmt: skip
     await trail.append(session, entry)
+
+
+async def lock_waiting(session: AsyncSession, tenant: TenantId, job: JobId, what: str) -> None:
+    """Lock a job that waits for `what`, until the caller commits. Raises NotFound, JobNotWaiting."""
+    found = await _locked(session, tenant, job)
+    if found.state != "waiting" or found.waiting_for != what:
+        shown = states.SHOWN[found.state]
+        raise JobNotWaiting(f"The job is {shown} and does not wait for {what}.", status=shown)
+
+
+async def answered(
+    session: AsyncSession, job: JobId, *, error: dict[str, Any] | None, data: dict[str, Any]
+) -> None:
+    """A job that the caller has locked and found waiting goes on, or with an error has failed."""
+    bind = {
+        "job": job, "state": "queued" if error is None else "failed", "ends": error is not None,
+        "error": None if error is None else json.dumps(error),
+        "data": json.dumps(data if error is None else data | {"error": error}),
+    }  # fmt: skip
+    await session.execute(_ANSWER.text, bind)
 
 
 async def _locked(session: AsyncSession, tenant: TenantId, job: JobId) -> Job:

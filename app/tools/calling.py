@@ -128,7 +128,7 @@ async def call(
         place.traceparent,
     )  # fmt: skip
     if bound.tool.effect == "idempotent":
-        return _answer(bound, _checked(bound, await _run(box, bound, asked, limit)))
+        return _answer(bound, checked(bound, await _run(box, bound, asked, limit)))
     return await _once(box, place, bound, asked, limit)
 
 
@@ -190,7 +190,7 @@ async def _make(
     """Make a call that has begun, and record how it ends."""
     tool = bound.tool
     try:
-        result = _checked(bound, await _run(box, bound, asked, limit))
+        result = checked(bound, await _run(box, bound, asked, limit))
     except ToolFailed:
         await _end(box, End(asked.effect_key, mine, void=True))
         raise
@@ -287,7 +287,8 @@ def _pointer(start: str, fault: jsonschema.ValidationError) -> str:
     return start + "".join(f"/{part}" for part in parts)
 
 
-def _checked(bound: Bound, result: Any) -> Any:
+def checked(bound: Bound, result: Any) -> Any:
+    """The result, where the tool may give it. Raises ToolOutputInvalid, ToolOutputTooLarge."""
     tool = bound.tool
     try:
         text = json.dumps(result, allow_nan=False, ensure_ascii=False)

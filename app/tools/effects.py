@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import statements
 from app.core.db import Database
 from app.core.groupcommit import GroupCommit
 from app.core.ids import AttemptId, JobId, TenantId, ToolCallId
+from app.tools.models import ToolCall
 
 _BEGIN = statements.load(__file__, "begin")
 _FOUND = statements.load(__file__, "found")
@@ -98,6 +101,25 @@ async def prune(connection: Connection, steps: Sequence[tuple[JobId, str, int]])
     jobs, names, items = zip(*steps, strict=True)
     bind = {"jobs": list(jobs), "steps": list(names), "items": list(items)}
     await connection.execute(_PRUNE.raw, bind)
+
+
+async def in_doubt(session: AsyncSession, job: JobId) -> Sequence[ToolCall]:
+    """The unsafe calls of a job that began and have no outcome, oldest first. For a job that no attempt has."""
+    query = select(ToolCall).where(
+        ToolCall.job == job, ToolCall.effect == "unsafe", ToolCall.ended_at.is_(None)
+    )
+    return (await session.scalars(query.order_by(ToolCall.begun_at, ToolCall.key))).all()
+
+
+async def declare(session: AsyncSession, key: str, result: Any) -> None:
+    """A person says that the call was made, with this result: the step reads it."""
+    done = update(ToolCall).where(ToolCall.key == key)
+    await session.execute(done.values(result={"value": result}, ended_at=func.app_now()))
+
+
+async def forget(session: AsyncSession, key: str) -> None:
+    """A person says that the call had no effect: it may be made again."""
+    await session.execute(delete(ToolCall).where(ToolCall.key == key))
 
 
 async def _begin(connection: Connection, items: Sequence[Begin]) -> list[Beginning]:

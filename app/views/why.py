@@ -177,6 +177,9 @@ async def _waiting(session: AsyncSession, job: Job) -> list[Reason]:
                     kind, f"It waits for {'an approval' if kind == 'approval' else 'a signal'}."
                 )
             ]
+        case "intervention":
+            told = "A call of a tool broke off and may have had its effect: a person says how it ended."
+            return [_reason("intervention", told)]
         case other:
             return [_reason("waiting", f"It waits for {other}.", until=job.wake_at)]
 

@@ -24,6 +24,8 @@ ROUTES = [
     ("GET", "/v1/jobs/{job}/events", None),
     ("GET", "/v1/jobs/{job}/steps", None),
     ("GET", "/v1/jobs/{job}/receipt", None),
+    ("GET", "/v1/jobs/{job}/interventions", None),
+    ("POST", "/v1/jobs/{job}/interventions/echo", {"answer": "retry"}),
     ("GET", "/v1/jobs/{job}/why", None),
     ("POST", "/v1/jobs/{job}/move", {"priority": 9}),
     ("POST", "/v1/jobs/{job}/cancel", None),

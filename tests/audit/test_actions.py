@@ -8,7 +8,7 @@ from app.audit.actions import ACTIONS
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"[a-z]+(?:_[a-z]+)*\.[a-z]+(?:_[a-z]+)*")
 VERBS = {
-    "admit", "cancel", "change", "clear", "create", "delete", "disable", "drain", "enter", "grant", "issue", "move", "open",
+    "admit", "answer", "cancel", "change", "clear", "create", "delete", "disable", "drain", "enter", "grant", "issue", "move", "open",
     "pause", "push", "refuse", "resume", "retry", "revoke", "rotate", "set", "suspend", "turn",
 }  # fmt: skip
 

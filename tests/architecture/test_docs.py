@@ -22,7 +22,9 @@ TEST = re.compile(r"\b(tests/[\w/]+\.py)::(\w+)")
 LINE = re.compile(r"^- \[([x ])\] (.+)$", re.MULTILINE)
 VARIABLE = re.compile(r"\bTOWPATH_[A-Z0-9_]+")
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
-PLACE = re.compile(r"`((?:app|workers|tests|migrations|bench|scripts|docs|deploy)/[\w./-]*)[`:]")
+PLACE = re.compile(
+    r"`((?:app|workers|tests|migrations|bench|gameday|scripts|docs|deploy)/[\w./-]*)[`:]"
+)
 COMMAND = re.compile(r"(?:`|bin/)towpath ([a-z][^`\n]*)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SECTION = re.compile(r'docs/blueprint\.md, "([^"]+)"')

@@ -34,17 +34,26 @@ async def span(stack: Stack) -> tuple[int, float]:
 
 
 async def run() -> dict[str, Any]:
-    """Fields: jobs_per_second as deployed, the same without Flower's events, CPU of the worker a job."""
+    """Fields: jobs_per_second, a message each, as deployed; without Flower's events; in the batch lane, whose
+    messages are groups; CPU of the worker a job.
+    """
     deployed = await once()
     alone = await once("--no-events")
-    return deployed | {"jobs_per_second_without_events": alone["jobs_per_second"]}
+    grouped = await once(lane="batch")
+    return deployed | {
+        "jobs_per_second_without_events": alone["jobs_per_second"],
+        "batch_jobs_per_second": grouped["jobs_per_second"],
+        "batch_worker_cpu_ms": grouped["worker_cpu_ms"],
+    }
 
 
-async def once(*options: str, jobs: int = 2_000, slots: int = 200) -> dict[str, Any]:
+async def once(
+    *options: str, lane: str = "standard", jobs: int = 2_000, slots: int = 200
+) -> dict[str, Any]:
     """One drain of a fresh queue."""
     async with ground(start=("api",), slots=slots) as stack:
         await stack.push(NOOP)
-        await fill(stack, "noop", jobs)
+        await fill(stack, "noop", jobs, lane=lane)
         commits = await commits_per_second(stack.superuser_url)
         await stack.start_worker("worker", *options)
         pid = stack.processes["worker"].pid

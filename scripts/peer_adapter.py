@@ -54,8 +54,8 @@ class Towpath(Adapter):
     store = "postgres"
     number = 20
     configured = (
-        "one API, one control, one worker process; all limits, budgets and records on; a tenth of the slots"
-        " is kept for lanes that come back"
+        "one API, one control, one worker process; all limits, budgets and records on; no Flower, so no events"
+        " for it; a tenth of the slots is kept for lanes that come back"
     )
     # A worker serves three lanes, which leave each other a tenth: so many slots give the peers' number.
     concurrency: ClassVar = {
@@ -158,7 +158,15 @@ class Towpath(Adapter):
 
     def command(self, concurrency: int) -> list[str]:
         """One worker process for all lanes."""
-        return [_interpreter(), "-m", "app.cli", "worker", "--slots", str(concurrency)]
+        return [
+            _interpreter(),
+            "-m",
+            "app.cli",
+            "worker",
+            "--slots",
+            str(concurrency),
+            "--no-events",
+        ]
 
     def stop(self, kill: bool = False) -> None:
         """End the worker; without `kill` the API and control too: a lost host takes one with it alone."""

@@ -10,6 +10,7 @@ from app.bootstrap import tenancy
 from app.core.db import open_database
 from app.jobs.states import LANES
 from app.tenants import keys, limits, plans
+from app.tools import grants, registry
 from app.usage import pricing
 
 TENANTS: Final = ("a", "b", "l", "warm")
@@ -26,7 +27,7 @@ def plenty(held: Any) -> dict[str, Any]:
 
 async def make(database: str) -> dict[str, str]:
     """The keys, by the kit's names of their tenants."""
-    actor, made = Actor("operator", "peers"), {}
+    actor, made, tools = Actor("operator", "peers"), {}, registry.load(registry.PURE)
     db = open_database(database, pool_size=1)
     async with db.transaction() as session:
         await pricing.seed(session)
@@ -36,6 +37,15 @@ async def make(database: str) -> dict[str, str]:
                 max_running=10_000,
             )  # fmt: skip
             await plans.set_own_limits(session, tenant, plenty, actor=actor, reason=None)
+            await grants.grant(
+                session,
+                tenant,
+                "peers.work",
+                None,
+                tools=tools,
+                actor=actor,
+                reason="the kit's job",
+            )
             scopes = ("jobs:write", "workflows:write")
             issued = await keys.issue(session, tenant, "peers", scopes, actor=actor)
             made[slug] = issued.secret

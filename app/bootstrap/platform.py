@@ -16,6 +16,7 @@ from app.intake import admission
 from app.intake.admission import Desk
 from app.ratelimit.limiter import Limiter
 from app.retrieval import embedding
+from app.retrieval import tool as searching
 from app.retrieval.embedding import Embedder
 from app.secrets import vault as sealing
 from app.secrets.config import SecretsConfig
@@ -23,6 +24,8 @@ from app.secrets.vault import Vault
 from app.tenants import keys
 from app.tenants.refusals import Refusals
 from app.tools import registry
+from app.tools.built_in import requests
+from app.tools.config import ToolsConfig
 from app.tools.registry import Registry
 
 
@@ -70,10 +73,11 @@ async def open_api(settings: Settings) -> ApiPlatform:
     """The parts of an API process."""
     db = database(settings, pool_size=settings.api.database_pool)
     limiter = Limiter(settings.cache_url, settings.ratelimit)
+    embedder = embedding.open_embedder()
     return ApiPlatform(
         settings, db, desk(settings, db, limiter), sealing.open_vault(vault_config(settings)),
-        storing.open_store(settings.files_folder), embedding.open_embedder(), sender(settings),
-        keys.Cache(), limiter, Refusals(db), Denials(), tools(),
+        storing.open_store(settings.files_folder), embedder, sender(settings),
+        keys.Cache(), limiter, Refusals(db), Denials(), tools(settings.tools, db, embedder),
     )  # fmt: skip
 
 
@@ -96,6 +100,11 @@ def sender(settings: Settings) -> Sender:
     return http.open_sender(settings.webhooks.allowed_private, settings.webhooks.timeout_seconds)
 
 
-def tools() -> Registry:
-    """The tools of a process: the built-in ones, and those of installed packages."""
-    return registry.load(registry.PURE)
+def tools(config: ToolsConfig, db: Database | None, embedder: Embedder) -> Registry:
+    """The tools of a process: the built-in ones, and those of installed packages.
+
+    Without a database they are for looking at, not for calling.
+    """
+    # Its threads begin with the first name that is looked up: the API and operators' commands make none.
+    sending = http.open_sender(config.allowed_private, requests.TIMEOUT.total_seconds())
+    return registry.load([*registry.PURE, *requests.tools(sending), searching.tool(db, embedder)])

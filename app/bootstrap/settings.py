@@ -17,6 +17,7 @@ from app.retention.config import RetentionConfig
 from app.schedules.config import SchedulesConfig
 from app.scheduling.config import MAX_SHARDS, SchedulingConfig
 from app.secrets.config import SecretsConfig
+from app.tools.config import ToolsConfig
 from app.webhooks.config import WebhooksConfig
 
 PREFIX: Final = "TOWPATH_"
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     ratelimit: RatelimitConfig = RatelimitConfig()
     llm: LlmConfig = Field(default_factory=LlmConfig)
     secrets: SecretsConfig = SecretsConfig()
+    tools: ToolsConfig = ToolsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
 
     @property

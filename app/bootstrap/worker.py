@@ -45,10 +45,11 @@ async def open_worker(settings: Settings) -> WorkerPlatform:
     db = platform.database(settings)
     book = ledger.open_ledger(db)
     gateway = calling.open_gateway(settings.llm, book, db, embedded_url=settings.llm_base_url)
+    embedder = embedding.open_embedder()
     runtime = running.open_runtime(
         db, settings.execution, settings.leases, ledger_=book, gateway=gateway,
-        embedder=embedding.open_embedder(), store=storing.open_store(settings.files_folder),
-        tools=tooling.open_toolbox(db, platform.tools()),
+        embedder=embedder, store=storing.open_store(settings.files_folder),
+        tools=tooling.open_toolbox(db, platform.tools(settings.tools, db, embedder)),
     )  # fmt: skip
     return WorkerPlatform(
         settings,

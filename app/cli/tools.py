@@ -10,8 +10,10 @@ from app.bootstrap import platform
 from app.cli import operating, showing
 from app.cli.showing import AsJson
 from app.core import clock
+from app.retrieval import embedding
 from app.tenants import directory
 from app.tools import grants
+from app.tools.config import ToolsConfig
 from app.tools.models import ToolGrant
 
 app = typer.Typer(
@@ -45,7 +47,7 @@ def grant(
     tenant: Slug, tool: Name, reason: Reason, limits: Limits = None, json_: AsJson = False
 ) -> None:
     """Let a tenant use a tool, in place of an earlier grant of it."""
-    known = platform.tools()
+    known = platform.tools(ToolsConfig(), None, embedding.open_embedder())
 
     async def work(session: AsyncSession) -> dict[str, Any]:
         owner = await directory.named(session, tenant)
@@ -76,7 +78,7 @@ def list_grants(
 ) -> None:  # fmt: skip
     """List a tenant's grants; without one, the tools that this installation has, and those refused."""
     if tenant is None:
-        known = platform.tools()
+        known = platform.tools(ToolsConfig(), None, embedding.open_embedder())
         rows = [
             {"tool": one.tool.name, "version": one.tool.version, "effect": one.tool.effect, "refused": None}
             for one in known.tools.values()

@@ -49,12 +49,16 @@ def get(
 def validate(file: File, as_json: AsJson = False) -> None:
     """Check a definition here, without an API. Status 1 where it has faults; each has a pointer."""
     # Only here, since it loads the language of workflows.
+    from app.bootstrap import platform  # noqa: PLC0415
     from app.core.errors import Invalid  # noqa: PLC0415
-    from app.tools import registry  # noqa: PLC0415
+    from app.retrieval import embedding  # noqa: PLC0415
+    from app.tools.config import ToolsConfig  # noqa: PLC0415
     from app.workflows import definitions  # noqa: PLC0415
 
     try:
-        definition = definitions.parse(_read(file), registry.load(registry.PURE))
+        definition = definitions.parse(
+            _read(file), platform.tools(ToolsConfig(), None, embedding.open_embedder())
+        )
     except Invalid as refusal:
         faults = refusal.context["errors"]
         if as_json:

@@ -131,6 +131,95 @@ async def post(sender: Sender, url: str, body: bytes, headers: Mapping[str, str]
     return Sent(status, error, wait, round((time.monotonic() - start) * 1000))
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer with its body. `over`: it is longer than was allowed, and was not read to its end."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    over: bool
+
+
+class FetchFailed(Exception):
+    """No answer; the text is safe to show. `sent`: whether the other side may have acted on the request.
+
+    `refused`: the guard says no, and would say so again.
+    """
+
+    def __init__(self, message: str, *, sent: bool, refused: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.refused = refused
+
+
+async def fetch(
+    sender: Sender,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    most_bytes: int,
+    redirects: int = 0,
+) -> Fetched:
+    """One request under the guard, its answer read up to `most_bytes`. Raises FetchFailed.
+
+    Up to `redirects` are followed within the same origin, each checked as the first; any other is an
+    answer. How long it may take is the caller's.
+    """
+    target = None
+    try:
+        target = _parse(url)
+        for left in range(redirects, -1, -1):
+            addresses = await _checked(sender, target)
+            got, target = await _fetch(method, target, addresses, headers, body, most_bytes)
+            if target is None or left == 0:
+                return got
+    except (aiohttp.ClientConnectorError, _Refused, socket.gaierror, UnicodeError) as failure:
+        refused = isinstance(failure, _Refused)
+        raise FetchFailed(_words(failure), sent=False, refused=refused) from failure
+    except (aiohttp.ClientError, OSError, ValueError) as failure:
+        raise FetchFailed(_words(failure), sent=True, refused=False) from failure
+    raise AssertionError("unreachable")
+
+
+async def _fetch(
+    method: str,
+    url: URL,
+    addresses: Sequence[Address],
+    headers: Mapping[str, str],
+    body: bytes | None,
+    most_bytes: int,
+) -> tuple[Fetched, URL | None]:
+    """An answer, and where it leads within the same origin, if it does."""
+    connector = aiohttp.TCPConnector(
+        resolver=_Pinned(addresses), use_dns_cache=False, force_close=True
+    )
+    async with (
+        aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,  # what is small on the wire may be huge: none is asked for
+        ) as http,
+        http.request(
+            method, url, data=body, headers={**headers, "Accept-Encoding": "identity"},
+            allow_redirects=False,
+        ) as answer,
+    ):  # fmt: skip
+        read = bytearray()
+        while len(read) <= most_bytes and (chunk := await answer.content.readany()):
+            read += chunk
+        over = len(read) > most_bytes
+        shown = {name.lower(): value for name, value in answer.headers.items()}
+        got = Fetched(answer.status, shown, bytes(read[:most_bytes]), over)
+        leads = answer.status in (301, 302, 303, 307, 308) and "location" in shown
+        to = url.join(URL(shown["location"])) if leads else None
+        same = to is not None and to.origin() == url.origin()
+        return got, _parse(str(to)) if same else None
+
+
 def _parse(text: str) -> URL:
     if len(text.encode("utf-8", "replace")) > URL_BYTES:
         raise _Refused(f"longer than {URL_BYTES} bytes")

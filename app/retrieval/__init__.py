@@ -7,6 +7,8 @@ chunking     blocks as passages of one section; long texts as parts
 embedding    open_embedder: vectors of 256 numbers, offline
 ingestion    ingest: bytes become passages, in batches, seen all at once
 search       search: hybrid, exact, in one collection
+tool          retrieval.search: search, as a tool of workflows
+tool         retrieval.search: search, as a tool of workflows
 errors       CollectionExists, DocumentEmpty, DocumentUnreadable
 
 Owns collection, document, chunk. A document has revisions: `revision` is the newest upload, `served`

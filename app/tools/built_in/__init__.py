@@ -2,4 +2,5 @@
 
 calculator    exact arithmetic
 json_extract  a JMESPath over data
+requests      http.get, http.request: requests to public addresses
 """

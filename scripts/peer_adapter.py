@@ -73,8 +73,15 @@ class Towpath(Adapter):
     # -- harness side ------------------------------------------------------------------------
 
     def install(self) -> None:
-        """The schema, the tenants, the API and the control process."""
+        """The schema, the tenants, the API and the control process. What it started ends with it if it fails."""
         self.services: list[subprocess.Popen] = []
+        try:
+            self._install()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _install(self) -> None:
         self.folder = self.servers.dir / f"state-{self.name}"
         self._offer_tool()
         uri = self.env["PEERS_STORE"]

@@ -199,16 +199,18 @@ class UsageBody(BaseModel):
     cached_tokens: int
     reasoning_tokens: int
     model_calls: int
-    tool_calls: int
+    tool_calls: int = Field(
+        description="Calls of tools that recorded steps took, repeated ones too."
+    )
     cost: Money
 
     @classmethod
     def of(cls, used: Used) -> "UsageBody":
-        """From the sums of its usage lines. No step calls a tool in this version."""
+        """From the sums of its usage lines and of its steps."""
         return cls(
             input_tokens=used.input_tokens, output_tokens=used.output_tokens,
             cached_tokens=used.cached_tokens, reasoning_tokens=used.reasoning_tokens,
-            model_calls=used.calls, tool_calls=0, cost=money.to_wire(used.cost_nanousd),
+            model_calls=used.calls, tool_calls=used.tool_calls, cost=money.to_wire(used.cost_nanousd),
         )  # fmt: skip
 
 
@@ -221,9 +223,7 @@ class ProvenanceBody(BaseModel):
     routes: list[str]
     corpus: dict[str, int] = Field(description="Collections read, at which version.")
     cache: dict[str, int] = Field(description="Steps by what the cache said.")
-    tools: list[str] = Field(
-        description="Versions of the tools called: empty, as no step calls one."
-    )
+    tools: list[str] = Field(description="The tools called, as name@version.")
     policy: str | None = Field(
         description="Version of the policy bundle in force: null, as there are none."
     )
@@ -343,6 +343,6 @@ def _unborn(version_number: int) -> ProvenanceBody:
 def _provenance(version_number: int, found: Provenance) -> ProvenanceBody:
     return ProvenanceBody(
         workflow_version=version_number, prompts=found.prompts, models=found.models,
-        routes=found.routes, corpus=found.corpus, cache=found.cache, tools=[], policy=None,
+        routes=found.routes, corpus=found.corpus, cache=found.cache, tools=found.tools, policy=None,
         release=RELEASE,
     )  # fmt: skip

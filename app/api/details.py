@@ -108,6 +108,7 @@ class StepBody(BaseModel):
         used = Used(
             facts.get("calls", 0), facts.get("input_tokens", 0), facts.get("cached_tokens", 0),
             facts.get("output_tokens", 0), facts.get("reasoning_tokens", 0), facts.get("cost_nanousd", 0),
+            facts.get("tool_calls", 0),
         )  # fmt: skip
         return cls(
             id=ids.wire("stp", step.id), name=step.name, item=step.item, kind=step.kind,

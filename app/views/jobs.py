@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ FARTHEST: Final = 10 * 365 * 86_400.0  # seconds; beyond it a time has no form o
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What model calls used and cost, in all."""
+    """What model calls used and cost, in all; and how many calls of tools its recorded steps took."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -36,6 +36,7 @@ class Used:
     output_tokens: int = 0
     reasoning_tokens: int = 0
     cost_nanousd: int = 0
+    tool_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Provenance:
     routes: list[str] = field(default_factory=list)
     corpus: dict[str, int] = field(default_factory=dict)  # collection → the version it was read at
     cache: dict[str, int] = field(default_factory=dict)  # outcome → steps
+    tools: list[str] = field(default_factory=list)  # name@version
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,9 @@ class Happened:
 async def get(session: AsyncSession, tenant: TenantId, job: JobId) -> JobView:
     """One job of a tenant. Raises NotFound."""
     found = await _owned(session, tenant, job)
-    used, provenance = await _used(session, [job]), await _provenance(session, [job])
+    used, provenance = (await _seen(session, [job]))[job]
     where = await place(session, found)
-    return JobView(found, used.get(job, Used()), provenance.get(job, Provenance()), *where)
+    return JobView(found, used, provenance, *where)
 
 
 async def place(session: AsyncSession, job: Job) -> tuple[int | None, datetime | None]:
@@ -105,11 +107,8 @@ async def listed(
     """A page of a tenant's jobs, newest first, without their places in the queue."""
     page = await reads.listed(session, tenant, narrow, cursor=cursor, limit=limit)
     jobs = [job.id for job in page.items]
-    used, provenance = await _used(session, jobs), await _provenance(session, jobs)
-    views = [
-        JobView(job, used.get(job.id, Used()), provenance.get(job.id, Provenance()))
-        for job in page.items
-    ]
+    seen = await _seen(session, jobs)
+    views = [JobView(job, *seen[job.id]) for job in page.items]
     return Page(views, page.next_cursor)
 
 
@@ -141,7 +140,7 @@ async def receipt(session: AsyncSession, tenant: TenantId, job: JobId) -> Receip
     return Receipt(
         list((await session.scalars(holds)).all()),
         list((await session.scalars(lines)).all()),
-        (await _used(session, [job])).get(job, Used()),
+        (await _seen(session, [job]))[job][0],
     )
 
 
@@ -152,16 +151,22 @@ async def _owned(session: AsyncSession, tenant: TenantId, job: JobId) -> Job:
     return found
 
 
-async def _used(session: AsyncSession, jobs: Sequence[JobId]) -> dict[JobId, Used]:
+async def _seen(
+    session: AsyncSession, jobs: Sequence[JobId]
+) -> dict[JobId, tuple[Used, Provenance]]:
+    """What each of these jobs used, and how it came about."""
     rows = await session.execute(_USAGE.text, {"jobs": list(jobs)})
-    return {JobId(job): Used(*sums) for job, *sums in rows}
-
-
-async def _provenance(session: AsyncSession, jobs: Sequence[JobId]) -> dict[JobId, Provenance]:
-    seen: dict[JobId, list[Any]] = {}
+    used = {JobId(job): Used(*sums) for job, *sums in rows}
+    facts: dict[JobId, list[Any]] = {}
     for row in await session.execute(_FACTS.text, {"jobs": list(jobs)}):
-        seen.setdefault(JobId(row.job), []).append(row)
-    return {job: _provenance_of(rows) for job, rows in seen.items()}
+        facts.setdefault(JobId(row.job), []).append(row)
+    return {
+        job: (
+            replace(used.get(job, Used()), tool_calls=sum(row.tool_calls for row in facts.get(job, ()))),
+            _provenance_of(facts.get(job, ())),
+        )
+        for job in jobs
+    }  # fmt: skip
 
 
 def _provenance_of(rows: Sequence[Any]) -> Provenance:
@@ -175,4 +180,5 @@ def _provenance_of(rows: Sequence[Any]) -> Provenance:
         routes=sorted({row.route for row in rows if row.route}),
         corpus={row.collection: row.corpus_version for row in rows if row.collection},
         cache=dict(sorted(caches.items())),
+        tools=sorted({f"{row.tool}@{row.tool_version}" for row in rows if row.tool}),
     )

@@ -72,6 +72,9 @@ async def test_provenance_is_what_the_recorded_steps_say(
     step(admin, place, "draft", bought)
     step(admin, place, "again", bought | {"cache": "recorded", "prompt": "redraft@1"})
     step(admin, place, "more", bought)
+    looked = {"tool": "crm.lookup", "tool_version": "2", "effect": "keyed"}
+    step(admin, place, "look", looked | {"tool_calls": 2})
+    step(admin, place, "look_again", looked | {"tool_calls": 1})
     step(admin, place, "plain", {})
     view = await jobs.get(session, tenant, place.job)
     assert view.provenance == Provenance(
@@ -80,8 +83,10 @@ async def test_provenance_is_what_the_recorded_steps_say(
         ["cheap"],
         {"handbook": 12},
         {"miss": 2, "recorded": 1},
+        ["crm.lookup@2"],
     )
-    assert len(await jobs.steps(session, tenant, place.job)) == 5
+    assert view.used.tool_calls == 3
+    assert len(await jobs.steps(session, tenant, place.job)) == 7
 
 
 async def test_a_page_shows_each_job_with_its_own(

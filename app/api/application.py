@@ -25,6 +25,8 @@ from app.api import (
     operations,
     problems,
     schedules,
+    tenant_keys,
+    tenants,
     tools,
     usage,
     webhook_endpoints,
@@ -38,9 +40,10 @@ from app.bootstrap.platform import ApiPlatform
 from app.core.errors import TowpathError
 from app.views.watching import Watch
 
+# Before operations: `tenants/{tenant}/{verb}` would take what is named there.
 _ROUTERS = (
     jobs.router, bulk.router, events.router, schedules.router, collections.router, workflows.router,
-    webhook_endpoints.router, usage.router, budgets.router, keys.router, limits_page.router, tools.router, operations.router,
+    webhook_endpoints.router, usage.router, budgets.router, keys.router, limits_page.router, tools.router, tenants.router, tenant_keys.router, operations.router,
     moving.router, interventions.router, why.router, health.router, docs.router,
 )  # fmt: skip
 

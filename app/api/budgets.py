@@ -9,6 +9,7 @@ from app.api.openapi import raises
 from app.api.routing import OnPlatform, Route, UsageRead
 from app.api.wire import Listed, Money, answer
 from app.budgets import accounts
+from app.budgets.accounts import View
 from app.core import money
 
 router: Final = APIRouter(route_class=Route, tags=["usage"])
@@ -35,17 +36,21 @@ class BudgetBody(BaseModel):
         description="A call cost more than was held for it: an operator must look."
     )
 
+    @classmethod
+    def of(cls, view: View) -> "BudgetBody":
+        """An account as it was read."""
+        free = max(0, view.limit_nanousd - view.spent_nanousd - view.held_nanousd)
+        blocked = view.overrun_at is not None
+        return cls(
+            limit=money.to_wire(view.limit_nanousd), spent=money.to_wire(view.spent_nanousd),
+            held=money.to_wire(view.held_nanousd), free=money.to_wire(0 if blocked else free),
+            blocked=blocked,
+        )  # fmt: skip
+
 
 @router.get("/v1/budgets", response_model=Listed[BudgetBody], responses=raises("not_found"))
 async def list_budgets(caller: UsageRead, platform: OnPlatform) -> Response:
     """List the budgets of the tenant: its account, with limit, spent and held."""
     async with platform.db.transaction() as session:
         account = await accounts.of(session, caller.tenant)
-    free = account.limit_nanousd - account.spent_nanousd - account.held_nanousd
-    blocked = account.overrun_at is not None
-    body = BudgetBody(
-        limit=money.to_wire(account.limit_nanousd), spent=money.to_wire(account.spent_nanousd),
-        held=money.to_wire(account.held_nanousd),
-        free=money.to_wire(0 if blocked else max(0, free)), blocked=blocked,
-    )  # fmt: skip
-    return answer(Listed[BudgetBody](data=[body], next_cursor=None))
+    return answer(Listed[BudgetBody](data=[BudgetBody.of(account)], next_cursor=None))

@@ -35,6 +35,7 @@ _PATH_EXAMPLES: Final = {
     "/v1/collections": "handbook",
     "/v1/workflows": "answer",
     "/v1/admin/workflows": "answer",
+    "/v1/admin/tenants": f"key_{_EXAMPLE_ID}",
     "/v1/admin/workers": f"wrk_{_EXAMPLE_ID}",
 }
 _NAMED_EXAMPLES: Final = {

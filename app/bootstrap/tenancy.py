@@ -21,11 +21,12 @@ async def create(
     weight: int = 1,
     max_running: int = 100,
     requires_idempotency: bool = False,
+    id: TenantId | None = None,  # noqa: A002 - made before, where an idempotency record names it
 ) -> TenantId:
     """Make a tenant that can work at once: its account, its copies of the shipped workflows. Raises Invalid."""
     tenant = await directory.create(
         session, slug, name, actor=actor, weight=weight, max_running=max_running,
-        requires_idempotency=requires_idempotency,
+        requires_idempotency=requires_idempotency, id=id,
     )  # fmt: skip
     account = await accounts.open_tenant(session, tenant, limit_nanousd)
     entry = trail.entry(

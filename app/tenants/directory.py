@@ -16,6 +16,8 @@ from app.core.lists import Page
 from app.tenants.models import Plan, Tenant
 
 NAME_CHARS: Final = 200
+MAX_WEIGHT: Final = 1_000_000
+MAX_RUNNING: Final = 1_000_000
 
 _SLUG: Final = re.compile(r"[a-z0-9](?:-?[a-z0-9]){0,62}")
 _TOLD: Final = (
@@ -32,13 +34,14 @@ async def create(
     weight: int = 1,
     max_running: int = 100,
     requires_idempotency: bool = False,
+    id: TenantId | None = None,  # noqa: A002 - made before, where an idempotency record names it
 ) -> TenantId:
     """Make a tenant. `weight` is its share beside others, `max_running` its jobs at once.
 
     Raises Invalid, also for a slug that is taken. It has no money yet: bootstrap's tenancy makes a whole one.
     """
     _check(slug, name, weight, max_running)
-    tenant = TenantId(ids.new())
+    tenant = id or TenantId(ids.new())
     facts = {
         "slug": slug, "name": name, "state": "active", "weight": weight, "max_running": max_running,
         "requires_idempotency": requires_idempotency,
@@ -185,7 +188,7 @@ def _check(slug: str, name: str, weight: int, max_running: int) -> None:
         raise Invalid.at("/slug", "1 to 63 of a-z, 0-9 and single hyphens between them")
     if not name.strip() or len(name) > NAME_CHARS:
         raise Invalid.at("/name", f"1 to {NAME_CHARS} characters")
-    if weight < 1:
-        raise Invalid.at("/weight", "at least 1")
-    if max_running < 1:
-        raise Invalid.at("/max_running", "at least 1")
+    if not 1 <= weight <= MAX_WEIGHT:
+        raise Invalid.at("/weight", f"from 1 to {MAX_WEIGHT}")
+    if not 1 <= max_running <= MAX_RUNNING:
+        raise Invalid.at("/max_running", f"from 1 to {MAX_RUNNING}")

@@ -13,6 +13,7 @@ from typing_extensions import override
 from app.api import (
     budgets,
     bulk,
+    caps,
     collections,
     docs,
     events,
@@ -23,8 +24,11 @@ from app.api import (
     limits_page,
     moving,
     operations,
+    plans,
+    prices,
     problems,
     schedules,
+    switches,
     tenant_keys,
     tenants,
     tools,
@@ -43,7 +47,8 @@ from app.views.watching import Watch
 # Before operations: `tenants/{tenant}/{verb}` would take what is named there.
 _ROUTERS = (
     jobs.router, bulk.router, events.router, schedules.router, collections.router, workflows.router,
-    webhook_endpoints.router, usage.router, budgets.router, keys.router, limits_page.router, tools.router, tenants.router, tenant_keys.router, operations.router,
+    webhook_endpoints.router, usage.router, budgets.router, keys.router, limits_page.router, tools.router, tenants.router, tenant_keys.router, switches.router,
+    caps.router, prices.router, plans.router, operations.router,
     moving.router, interventions.router, why.router, health.router, docs.router,
 )  # fmt: skip
 

@@ -45,9 +45,13 @@ _NAMED_EXAMPLES: Final = {
     "lane": "batch",
     "tenant": "acme",
     "verb": "pause",
+    "switch": "model_calls",
+    "plan": "small",
     "tool": "http.request",
     "step": "remind",
 }
+# Named in the query of the one DELETE that has no path for it.
+_CAP_EXAMPLE: Final = {"kind": "workflow", "name": "answer", "tenant": "acme", "reason": "it holds"}
 _PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
     "description": "A refusal (RFC 9457). `code` is permanent; the words may change.",
@@ -150,6 +154,8 @@ def _complete(route: Route, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
             parameter["example"] = _path_example(route.path_format, parameter["name"])
+        elif route.path_format == "/v1/admin/caps":
+            parameter["example"] = _CAP_EXAMPLE[parameter["name"]]
 
 
 def _examples(app: FastAPI) -> Iterator[tuple[str, list[Any]]]:

@@ -27,6 +27,8 @@ _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 9998
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
+_RATE: Final = re.compile(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?")
+_RATE_SCHEMA: Final = {"type": "string", "pattern": f"^{_RATE.pattern}$"}
 _MONEY_SCHEMA: Final = {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}
 
 
@@ -57,6 +59,12 @@ def _money(value: Any) -> int:
     return money.from_wire(value)
 
 
+def _rate(value: Any) -> int:
+    if not isinstance(value, str) or not _RATE.fullmatch(value):
+        raise ValueError('a decimal string of USD with at most six decimals, such as "2.5"')
+    return money.rate_from_wire(value)
+
+
 Moment = Annotated[
     datetime, PlainSerializer(clock.wire, when_used="json"), WithJsonSchema(_MOMENT_SCHEMA)
 ]
@@ -75,6 +83,10 @@ DayOrMoment = Annotated[
 # In, a decimal string is whole nano-dollars; out, the string was made by money.to_wire.
 MoneyIn = Annotated[int, BeforeValidator(_money), WithJsonSchema(_MONEY_SCHEMA)]
 Money = Annotated[str, WithJsonSchema(_MONEY_SCHEMA | {"description": "USD, exact"})]
+
+# USD a million tokens; in, whole pico-dollars a token; out, the string was made by money.rate_to_wire.
+RateIn = Annotated[int, BeforeValidator(_rate), WithJsonSchema(_RATE_SCHEMA)]
+Rate = Annotated[str, WithJsonSchema(_RATE_SCHEMA | {"description": "USD a million tokens"})]
 
 
 def _printable(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
@@ -23,7 +22,6 @@ from app.usage import pricing
 
 Item = TypeVar("Item")
 
-_PICOUSD: Final = 1_000_000  # pico-dollars a token in one dollar a million tokens
 _PAGE: Final = 200
 
 app = typer.Typer(
@@ -67,13 +65,9 @@ def _usd(text: str) -> int:
 def _usd_a_million(text: str) -> int:
     """Dollars a million tokens as pico-dollars a token, exactly."""
     try:
-        amount = Decimal(text) * _PICOUSD
-        picousd = int(amount)
-    except (InvalidOperation, ValueError, OverflowError):
-        raise typer.BadParameter("not a decimal number") from None
-    if picousd != amount or not 0 <= picousd <= money.MAX_NANOUSD:
-        raise typer.BadParameter("from 0 on, with six decimals at most")
-    return picousd
+        return money.rate_from_wire(text)
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault)) from None
 
 
 def _moment(text: str) -> datetime:
@@ -291,8 +285,7 @@ def set_price(
             cached_input_picousd=cached_input, cache_write_picousd=cache_write, from_at=from_at,
             actor=operating.actor(), reason=reason,
         )  # fmt: skip
-        book = await pricing.listed(session)
-        return next(_of_price(price) for price in book if price.id == entered)
+        return _of_price(await pricing.find(session, entered))
 
     showing.show(operating.transact(work), json_)
 
@@ -341,30 +334,20 @@ def list_switches(json_: AsJson = False) -> None:
 def _move(name: str, as_json: bool, move: Callable[[AsyncSession], Awaitable[None]]) -> None:
     async def work(session: AsyncSession) -> dict[str, Any]:
         await move(session)
-        return next(row for row in await _switch_rows(session) if row["name"] == name)
+        return _of_lever(await levers.state(session, name))
 
     showing.show(operating.transact(work), as_json)
 
 
 async def _switch_rows(session: AsyncSession) -> list[dict[str, Any]]:
-    moved = {switch.name: switch for switch in await levers.listed(session)}
-    rows = []
-    for name in levers.NAMES:
-        row: dict[str, Any] = {
-            "name": name,
-            "off": False,
-            "reason": None,
-            "set_by": None,
-            "set_at": None,
-        }
-        switch = moved.get(name)
-        if switch is not None:
-            row |= {
-                "off": switch.off, "reason": switch.reason, "set_by": switch.set_by,
-                "set_at": clock.wire(switch.set_at),
-            }  # fmt: skip
-        rows.append(row)
-    return rows
+    return [_of_lever(lever) for lever in await levers.states(session)]
+
+
+def _of_lever(lever: levers.State) -> dict[str, Any]:
+    return {
+        "name": lever.name, "off": lever.off, "reason": lever.reason, "set_by": lever.set_by,
+        "set_at": _when(lever.set_at),
+    }  # fmt: skip
 
 
 def _change_tenant(
@@ -414,7 +397,7 @@ def _of_price(price: pricing.Price) -> dict[str, Any]:
         "input": price.input_picousd, "cached_input": price.cached_input_picousd,
         "cache_write": price.cache_write_picousd, "output": price.output_picousd,
     }  # fmt: skip
-    per_million = {name: f"{Decimal(picousd) / _PICOUSD:f}" for name, picousd in classes.items()}
+    per_million = {name: money.rate_to_wire(picousd) for name, picousd in classes.items()}
     return {
         "id": ids.wire("prc", price.id), "provider": price.provider, "model": price.model,
         "from_at": clock.wire(price.from_at),

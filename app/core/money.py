@@ -8,6 +8,7 @@ from typing import Final
 
 NANO: Final = 1_000_000_000
 PICO_PER_NANO: Final = 1_000
+PER_MILLION: Final = 1_000_000  # pico-dollars a token in one dollar a million tokens
 MAX_NANOUSD: Final = 2**63 - 1
 
 
@@ -38,3 +39,20 @@ def from_wire(text: str) -> int:
 def from_pico(picousd: int) -> int:
     """Pico-dollars of one usage line as nano-dollars, rounded up once."""
     return -(-picousd // PICO_PER_NANO)
+
+
+def rate_to_wire(picousd: int) -> str:
+    """Pico-dollars a token as USD a million tokens: `2_500_000` → `"2.5"`."""
+    return f"{Decimal(picousd) / PER_MILLION:f}"
+
+
+def rate_from_wire(text: str) -> int:
+    """USD a million tokens as pico-dollars a token, exactly. Raises ValueError."""
+    try:
+        amount = Decimal(text) * PER_MILLION
+        picousd = int(amount)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise ValueError("not a decimal number") from None
+    if picousd != amount or not 0 <= picousd <= MAX_NANOUSD:
+        raise ValueError("from 0 on, with six decimals at most")
+    return picousd

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.audit import trail
 from app.audit.actions import Action
 from app.core import ids
-from app.core.errors import Invalid
+from app.core.errors import Invalid, NotFound
 from app.jobs.caps import Cap
 from app.scheduling.models import CapRow
 
@@ -41,12 +41,21 @@ async def put(
 
 
 async def clear(session: AsyncSession, cap: Cap, *, actor: trail.Actor, reason: str) -> None:
-    """Take a cap away. Raises Invalid where there is none."""
+    """Take a cap away. Raises NotFound where there is none."""
     was = await _locked(session, cap)
     if was is None:
-        raise Invalid.at("/name", "there is no such cap")
+        raise NotFound("There is no such cap.")
     await session.execute(delete(CapRow).where(*_is(cap)))
     await _tell(session, cap, "cap.clear", was, None, actor, reason)
+
+
+async def find(session: AsyncSession, cap: Cap) -> CapRow:
+    """A cap as it is set. Raises NotFound."""
+    query = select(CapRow).where(*_is(cap)).execution_options(populate_existing=True)
+    found = await session.scalar(query)
+    if found is None:
+        raise NotFound("There is no such cap.")
+    return found
 
 
 async def listed(session: AsyncSession) -> list[CapRow]:
@@ -60,6 +69,8 @@ def _check(cap: Cap) -> None:
     over_all = owner == trail.PLATFORM
     if kind == "all" and not over_all:
         raise Invalid.at("/kind", "a tenant's own cap is its max_running")
+    if kind == "all" and name:
+        raise Invalid.at("/name", "what caps everything has no name")
     if kind == "key" and (over_all or ids.parse("key", name) is None):
         raise Invalid.at("/name", "a key is a tenant's, key_…")
     if kind != "all" and not 0 < len(name) <= MAX_NAME_CHARS:

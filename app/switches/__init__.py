@@ -1,6 +1,6 @@
 """Levers that stop something at once: admission, model calls, webhooks; parts of the queue.
 
-levers   turn_off, turn_on, off, listed: the kill switches
+levers   turn_off, turn_on, off, listed, states: the kill switches
 pauses   pause, drain, resume: of a tenant, a lane, a workflow, a worker
 errors   Disabled, Draining
 

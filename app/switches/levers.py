@@ -1,5 +1,7 @@
 """The levers: a row once a lever was moved; one that never was is on."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select
@@ -11,6 +13,17 @@ from app.core.errors import Invalid
 from app.switches.models import Switch
 
 NAMES: Final = ("admission", "model_calls", "webhooks")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A lever as it stands. The last three are None where it never was moved."""
+
+    name: str
+    off: bool
+    reason: str | None = None
+    set_by: str | None = None
+    set_at: datetime | None = None
 
 
 async def turn_off(session: AsyncSession, name: str, *, actor: trail.Actor, reason: str) -> None:
@@ -31,6 +44,22 @@ async def off(session: AsyncSession) -> frozenset[str]:
 async def listed(session: AsyncSession) -> list[Switch]:
     """The levers that were ever moved, by name."""
     return list(await session.scalars(select(Switch).order_by(Switch.name)))
+
+
+async def states(session: AsyncSession) -> list[State]:
+    """All levers as they stand, and who last moved them."""
+    moved = {one.name: one for one in await listed(session)}
+    return [
+        State(name, off=False)
+        if (one := moved.get(name)) is None
+        else State(name, one.off, one.reason, one.set_by, one.set_at)
+        for name in NAMES
+    ]
+
+
+async def state(session: AsyncSession, name: str) -> State:
+    """One lever as it stands; `name` is one of NAMES."""
+    return next(one for one in await states(session) if one.name == name)
 
 
 async def _move(

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import trail
-from app.core import clock, ids, money, statements
-from app.core.errors import Invalid
+from app.core import clock, ids, lists, money, statements
+from app.core.errors import Invalid, NotFound
 from app.core.ids import PriceId
+from app.core.lists import Page
 from app.usage import catalogue, models
 
 _IN_FORCE: Final = statements.load(__file__, "prices_in_force")
@@ -96,12 +97,30 @@ async def at(
 async def listed(session: AsyncSession) -> list[Price]:
     """The whole book, by provider and model, the newest entry of each first."""
     entry = models.Price
-    columns = (
-        entry.id, entry.provider, entry.model, entry.from_at, entry.input_picousd,
-        entry.cached_input_picousd, entry.cache_write_picousd, entry.output_picousd,
-    )  # fmt: skip
-    ordered = select(*columns).order_by(entry.provider, entry.model, entry.from_at.desc())
+    ordered = _entries().order_by(entry.provider, entry.model, entry.from_at.desc())
     return [Price(*row) for row in await session.execute(ordered)]
+
+
+async def page(session: AsyncSession, cursor: str | None, limit: int) -> Page[Price]:
+    """A page of the book, what was entered last first. Raises Invalid for a cursor that isn't ours."""
+    query = _entries()
+    if cursor is not None:
+        last = lists.after(cursor)
+        if last is None:
+            raise Invalid.at("/cursor", "is not a cursor of this list")
+        query = query.where(models.Price.id < last)
+    rows = await session.execute(query.order_by(models.Price.id.desc()).limit(limit + 1))
+    found = [Price(*row) for row in rows]
+    items = found[:limit]
+    return Page(items, lists.cursor(items[-1].id) if len(found) > limit else None)
+
+
+async def find(session: AsyncSession, price: PriceId) -> Price:
+    """One entry of the book. Raises NotFound."""
+    row = (await session.execute(_entries().where(models.Price.id == price))).one_or_none()
+    if row is None:
+        raise NotFound("There is no such price.")
+    return Price(*row)
 
 
 async def enter(
@@ -116,10 +135,12 @@ async def enter(
     from_at: datetime | None = None,
     actor: trail.Actor,
     reason: str | None = None,
+    id_: PriceId | None = None,
 ) -> PriceId:
     """Enter a price that holds from `from_at` on, at once if None. A class left out costs as plain input.
 
-    Raises Invalid for a beginning in the past: what was metered keeps the price it was metered at.
+    Raises Invalid for a beginning in the past: what was metered keeps the price it was metered at; and for
+    one that an entry of the model has already. `id_` was made before, where an idempotency record names it.
     """
     now = await session.scalar(select(func.app_now()))
     if from_at is not None and now is not None and from_at < now:
@@ -128,19 +149,19 @@ async def enter(
             "A price can't begin in the past: what was metered since then keeps its own. Leave it out for "
             f"a price from now on, or name a moment after {clock.wire(now)}.",
         )
-    id_ = PriceId(ids.new())
+    id_ = id_ or PriceId(ids.new())
     values = {
         "input_picousd": input_picousd,
         "cached_input_picousd": _or(cached_input_picousd, input_picousd),
         "cache_write_picousd": _or(cache_write_picousd, input_picousd),
         "output_picousd": output_picousd,
     }
-    session.add(
-        models.Price(
-            id=id_, provider=provider, model=model, from_at=from_at or now, created_at=now, **values
-        )
+    row = insert(models.Price).values(
+        id=id_, provider=provider, model=model, from_at=from_at or now, created_at=now, **values
     )
-    await session.flush()
+    made = await session.execute(row.on_conflict_do_nothing().returning(models.Price.id))
+    if made.one_or_none() is None:
+        raise Invalid.at("/from_at", "another price of this model begins at that moment")
     entry = trail.entry(
         trail.PLATFORM,
         actor=actor,
@@ -185,6 +206,14 @@ async def seed(session: AsyncSession) -> None:
         "created_at": func.app_now(),
     }  # fmt: skip
     await session.execute(insert(models.Price).values(row).on_conflict_do_nothing())
+
+
+def _entries() -> Select[PriceId, str, str, datetime, int, int, int, int]:
+    entry = models.Price
+    return select(
+        entry.id, entry.provider, entry.model, entry.from_at, entry.input_picousd,
+        entry.cached_input_picousd, entry.cache_write_picousd, entry.output_picousd,
+    )  # fmt: skip
 
 
 def _or(value: int | None, otherwise: int) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -53,8 +54,16 @@ class Embedder:
         return await asyncio.to_thread(self.embed, texts)
 
 
-@cache
+_LOADING: Final = Lock()
+
+
 def _model() -> Any:
+    with _LOADING:  # a cache alone lets each of the threads that come first load a model of its own
+        return _load()
+
+
+@cache
+def _load() -> Any:
     """The model of the installed package; nothing is downloaded."""
     from wordllama import WordLlama  # noqa: PLC0415 - most processes never embed a text
 

@@ -1,7 +1,11 @@
 """Embedding: offline, of length 1, near in meaning, and never NaN."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 
+from app.retrieval import embedding
 from app.retrieval.embedding import DIMENSIONS, Embedder
 
 
@@ -33,3 +37,16 @@ def test_tokens_are_counted_without_padding(embedder: Embedder) -> None:
 async def test_many_texts_embed_aside(embedder: Embedder) -> None:
     texts = [f"note {number}" for number in range(200)]
     assert np.allclose(await embedder.embed_aside(texts), embedder.embed(texts))
+
+
+def test_threads_that_come_first_together_load_one_model(embedder: Embedder) -> None:
+    """A model for each of them was 120 MB more in a worker whose first documents came in a group."""
+    embedding._load.cache_clear()  # noqa: SLF001 - as in a process that has just begun
+    together = Barrier(6)
+
+    def first(_: int) -> int:
+        together.wait()
+        return id(embedder.model())
+
+    with ThreadPoolExecutor(6) as threads:
+        assert len(set(threads.map(first, range(6)))) == 1

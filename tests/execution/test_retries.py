@@ -118,7 +118,7 @@ async def test_the_pause_is_the_policys_or_what_the_provider_asks_for_within_bou
 async def test_a_step_past_its_timeout_is_hung_up_on_paid_for_and_tried_again(
     shop: Shop, fake: Provider
 ) -> None:
-    job = shop.job(asking({"timeout_seconds": 0.2, "retry": {"max_attempts": 2}}))
+    job = shop.job(asking({"timeout_seconds": 2, "retry": {"max_attempts": 2}}))
     fake.script = [Answer(held=True)]
     assert await tried(shop, job) == 2
     assert shop.state(job, "output") == ("succeeded", "say only")
@@ -151,7 +151,7 @@ async def test_a_map_has_a_timeout_as_a_whole_and_keeps_what_is_recorded(
     definition = {
         "name": "mapping", "input": {"type": "object"}, "output": "=steps.all[].text",
         "steps": [
-            {"id": "all", "kind": "map", "over": "=input.xs", "concurrency": 1, "timeout_seconds": 1, "step": inner}
+            {"id": "all", "kind": "map", "over": "=input.xs", "concurrency": 1, "timeout_seconds": 4, "step": inner}
         ],
     }  # fmt: skip
     job = shop.job(definition, {"xs": ["a", "b"]})
